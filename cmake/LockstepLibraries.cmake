@@ -1,0 +1,29 @@
+# The outside libraries, all from the distribution's packages (see scripts/setup).
+set(HDF5_PREFER_PARALLEL FALSE)
+find_package(HDF5 REQUIRED COMPONENTS C)
+if(HDF5_IS_PARALLEL)
+  message(FATAL_ERROR "Lockstep needs the serial HDF5 (libhdf5-dev); CMake found a parallel one")
+endif()
+add_library(lockstep_hdf5 INTERFACE)
+target_include_directories(lockstep_hdf5 INTERFACE ${HDF5_INCLUDE_DIRS})
+target_link_libraries(lockstep_hdf5 INTERFACE ${HDF5_LIBRARIES})
+
+find_package(MPI REQUIRED COMPONENTS C)
+find_package(Boost REQUIRED COMPONENTS program_options)
+find_package(nlohmann_json REQUIRED)
+find_package(tomlplusplus REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+
+# oneDNN. Its package file on Debian 12 wants OpenCL headers that dnnl.hpp does not need, so it is found by
+# its header and its library.
+find_path(DNNL_INCLUDE_DIR dnnl.hpp REQUIRED)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+add_library(lockstep_dnnl INTERFACE)
+target_include_directories(lockstep_dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
+target_link_libraries(lockstep_dnnl INTERFACE ${DNNL_LIBRARY})
+
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+find_library(XXHASH_LIBRARY xxhash REQUIRED)
+add_library(lockstep_xxhash INTERFACE)
+target_include_directories(lockstep_xxhash SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
+target_link_libraries(lockstep_xxhash INTERFACE ${XXHASH_LIBRARY})
