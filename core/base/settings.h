@@ -1,17 +1,19 @@
 // A tree of named settings as read from a configuration, each with the place it came from.
 //
-// The reader asks for every name it knows; finish() then refuses what nobody asked for, with the nearest
-// name that was asked for. So a layer, an optimizer or a section declares its keys by reading them, and
-// the list of valid names cannot drift from the code. Errors are bad_input with place and key:
+// The reader asks for every name it knows; finish() then refuses what nobody asked for, with the
+// nearest name that was asked for. So a layer, an optimizer or a section declares its keys by
+// reading them, and the list of valid names cannot drift from the code. Errors are bad_input with
+// place and key:
 //   train.toml:12: layer[1].fliters: unknown key; did you mean "filters"?
 //
-// Not thread-safe. The tree does not change while it is read, except for the marks of what was asked.
+// Not thread-safe. The tree does not change while it is read, except for the marks of what was
+// asked.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -35,8 +37,8 @@ class Settings {
   void set(const std::string& key, Setting setting);
   bool has(const std::string& key) const;
 
-  // Typed reads. Those without a default throw where the key is missing. An integer is accepted where
-  // a real number is asked for. `allowed` of choice() lists the valid words.
+  // Typed reads. Those without a default throw where the key is missing. An integer is accepted
+  // where a real number is asked for; NaN is refused. `allowed` of choice() lists the valid words.
   bool boolean(const std::string& key, bool fallback);
   std::int64_t integer(const std::string& key, std::int64_t fallback);
   std::int64_t integer(const std::string& key);
@@ -72,17 +74,22 @@ class Settings {
   const std::string& place() const { return place_; }
   // "train.epochs"
   std::string full_name(const std::string& key) const;
-  // For writing the resolved configuration: keys in the order they were set.
+  // Keys in the order they were first set, for writing the tree out again.
   const std::vector<std::string>& keys() const { return order_; }
 
  private:
-  const Setting& get(const std::string& key);
+  // The value of a key that must be there.
+  const Setting& get(const std::string& key, const std::string& expected);
   [[noreturn]] void wrong_type(const std::string& key, const std::string& expected) const;
+  std::int64_t to_integer(const std::string& key, const Setting& setting,
+                          const std::string& expected) const;
+  double to_real(const std::string& key, const Setting& setting, const std::string& expected) const;
 
   std::string path_, place_;
   std::map<std::string, Setting> values_;
   std::vector<std::string> order_;
-  std::map<std::string, bool> asked_;  // name -> true; also names that are not set
+  std::set<std::string> asked_;                                     // also names that are not set
+  std::map<std::string, std::shared_ptr<Settings>> absent_tables_;  // made by table()
 };
 
 // The candidate nearest to `word` by edit distance, or "" where none is near (distance over a third
