@@ -1,0 +1,17 @@
+#include "ops/register.h"
+
+#include "core/builtin/builtin.h"
+
+namespace lockstep {
+
+void register_cpu_kernels(KernelRegistry& registry) {
+  register_builtin_cpu(registry);
+}
+
+std::vector<FusionPattern> fusion_patterns() {
+  return {};
+}
+
+void register_layers(LayerRegistry&) {}
+
+}  // namespace lockstep
