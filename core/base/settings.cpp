@@ -37,6 +37,26 @@ std::string quoted_list(const std::vector<std::string>& names) {
   return out;
 }
 
+// A fallback as the setting that reads back as it.
+Setting to_setting(bool value) {
+  return {value, ""};
+}
+Setting to_setting(std::int64_t value) {
+  return {value, ""};
+}
+Setting to_setting(double value) {
+  return {value, ""};
+}
+Setting to_setting(const std::string& value) {
+  return {value, ""};
+}
+template <typename Value>
+Setting to_setting(const std::vector<Value>& values) {
+  Setting::List list;
+  for (const Value& value : values) list.push_back(to_setting(value));
+  return {std::move(list), ""};
+}
+
 // Edit distance with insertion, deletion, substitution and exchange of neighbours, each of cost one
 // (optimal string alignment), in O(|a| |b|) steps.
 std::size_t edit_distance(const std::string& a, const std::string& b) {
@@ -99,8 +119,15 @@ void Settings::wrong_type(const std::string& key, const std::string& expected) c
   refuse(key, text("expected ", expected, ", found ", shown(values_.at(key))));
 }
 
+template <typename Value>
+bool Settings::is_set(const std::string& key, const Value& fallback) {
+  if (find(key) != nullptr) return true;
+  fallbacks_[key] = to_setting(fallback);
+  return false;
+}
+
 const Setting* Settings::find(const std::string& key) {
-  asked_.insert(key);
+  if (asked_.insert(key).second) asked_order_.push_back(key);
   const auto found = values_.find(key);
   return found == values_.end() ? nullptr : &found->second;
 }
@@ -129,15 +156,15 @@ double Settings::to_real(const std::string& key, const Setting& setting,
 }
 
 bool Settings::boolean(const std::string& key, bool fallback) {
+  if (!is_set(key, fallback)) return fallback;
   const Setting* setting = find(key);
-  if (setting == nullptr) return fallback;
   const auto* flag = std::get_if<bool>(&setting->value);
   if (flag == nullptr) wrong_type(key, "true or false");
   return *flag;
 }
 
 std::int64_t Settings::integer(const std::string& key, std::int64_t fallback) {
-  return find(key) == nullptr ? fallback : integer(key);
+  return is_set(key, fallback) ? integer(key) : fallback;
 }
 
 std::int64_t Settings::integer(const std::string& key) {
@@ -145,7 +172,7 @@ std::int64_t Settings::integer(const std::string& key) {
 }
 
 double Settings::real(const std::string& key, double fallback) {
-  return find(key) == nullptr ? fallback : real(key);
+  return is_set(key, fallback) ? real(key) : fallback;
 }
 
 double Settings::real(const std::string& key) {
@@ -153,7 +180,7 @@ double Settings::real(const std::string& key) {
 }
 
 std::string Settings::word(const std::string& key, const std::string& fallback) {
-  return find(key) == nullptr ? fallback : word(key);
+  return is_set(key, fallback) ? word(key) : fallback;
 }
 
 std::string Settings::word(const std::string& key) {
@@ -164,8 +191,8 @@ std::string Settings::word(const std::string& key) {
 
 std::string Settings::choice(const std::string& key, const std::vector<std::string>& allowed,
                              const std::string& fallback) {
+  if (!is_set(key, fallback)) return fallback;
   const Setting* setting = find(key);
-  if (setting == nullptr) return fallback;
   const auto* word = std::get_if<std::string>(&setting->value);
   if (word == nullptr) wrong_type(key, "one of " + quoted_list(allowed));
   if (std::ranges::find(allowed, *word) != allowed.end()) return *word;
@@ -177,8 +204,8 @@ std::string Settings::choice(const std::string& key, const std::vector<std::stri
 
 std::vector<std::int64_t> Settings::integers(const std::string& key, std::size_t count,
                                              const std::vector<std::int64_t>& fallback) {
+  if (!is_set(key, fallback)) return fallback;
   const Setting* setting = find(key);
-  if (setting == nullptr) return fallback;
   const std::string expected = text("an integer or a list of ", count, " integers");
   const auto* list = std::get_if<Setting::List>(&setting->value);
   if (list == nullptr) return std::vector(count, to_integer(key, *setting, expected));
@@ -188,8 +215,8 @@ std::vector<std::int64_t> Settings::integers(const std::string& key, std::size_t
 
 std::vector<std::int64_t> Settings::integer_list(const std::string& key,
                                                  const std::vector<std::int64_t>& fallback) {
+  if (!is_set(key, fallback)) return fallback;
   const Setting* setting = find(key);
-  if (setting == nullptr) return fallback;
   const std::string expected = "an integer or a list of integers";
   const auto* list = std::get_if<Setting::List>(&setting->value);
   if (list == nullptr) return {to_integer(key, *setting, expected)};
@@ -206,8 +233,8 @@ std::vector<std::int64_t> Settings::integer_list(const std::string& key,
 
 std::vector<double> Settings::real_list(const std::string& key,
                                         const std::vector<double>& fallback) {
+  if (!is_set(key, fallback)) return fallback;
   const Setting* setting = find(key);
-  if (setting == nullptr) return fallback;
   const std::string expected = "a number or a list of numbers";
   const auto* list = std::get_if<Setting::List>(&setting->value);
   if (list == nullptr) return {to_real(key, *setting, expected)};
@@ -225,8 +252,8 @@ std::vector<double> Settings::real_list(const std::string& key,
 
 std::vector<std::string> Settings::words(const std::string& key,
                                          const std::vector<std::string>& fallback) {
+  if (!is_set(key, fallback)) return fallback;
   const Setting* setting = find(key);
-  if (setting == nullptr) return fallback;
   const std::string expected = "a text or a list of texts";
   if (const auto* word = std::get_if<std::string>(&setting->value)) return {*word};
   const auto* list = std::get_if<Setting::List>(&setting->value);
@@ -267,6 +294,33 @@ std::vector<Settings*> Settings::tables(const std::string& key) {
       refuse(key, text("expected ", expected, ", found a list with ", shown(item)));
     }
     out.push_back(table->get());
+  }
+  return out;
+}
+
+std::shared_ptr<Settings> Settings::resolved() const {
+  auto out = std::make_shared<Settings>(path_, place_);
+  for (const std::string& key : asked_order_) {
+    const auto set = values_.find(key);
+    const auto fallback = fallbacks_.find(key);
+    const auto absent = absent_tables_.find(key);
+    Setting setting;
+    if (set != values_.end()) {
+      setting = set->second;
+    } else if (fallback != fallbacks_.end()) {
+      setting = fallback->second;
+    } else if (absent != absent_tables_.end()) {
+      setting = {absent->second, place_};
+    } else {
+      continue;
+    }
+    if (auto* table = std::get_if<Table>(&setting.value)) *table = (*table)->resolved();
+    if (auto* list = std::get_if<Setting::List>(&setting.value)) {
+      for (Setting& item : *list) {
+        if (auto* table = std::get_if<Table>(&item.value)) *table = (*table)->resolved();
+      }
+    }
+    out->set(key, std::move(setting));
   }
   return out;
 }

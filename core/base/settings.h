@@ -77,7 +77,14 @@ class Settings {
   // Keys in the order they were first set, for writing the tree out again.
   const std::vector<std::string>& keys() const { return order_; }
 
+  // The tree as its readers saw it: every key that was asked for, in the order of asking, with the
+  // fallback where it was not set. Keys without a value or fallback are left out.
+  std::shared_ptr<Settings> resolved() const;
+
  private:
+  // Marks the key as asked for; true where it is set, else notes the fallback.
+  template <typename Value>
+  bool is_set(const std::string& key, const Value& fallback);
   // The value of a key that must be there.
   const Setting& get(const std::string& key, const std::string& expected);
   [[noreturn]] void wrong_type(const std::string& key, const std::string& expected) const;
@@ -89,6 +96,8 @@ class Settings {
   std::map<std::string, Setting> values_;
   std::vector<std::string> order_;
   std::set<std::string> asked_;                                     // also names that are not set
+  std::vector<std::string> asked_order_;                            // the same, in order
+  std::map<std::string, Setting> fallbacks_;                        // of keys that are not set
   std::map<std::string, std::shared_ptr<Settings>> absent_tables_;  // made by table()
 };
 

@@ -140,6 +140,25 @@ TEST(Settings, FinishRefusesWhatNobodyAskedFor) {
   EXPECT_NO_THROW(root.finish());
 }
 
+TEST(Settings, ResolvedShowsFallbacksAndSubTablesInTheOrderOfAsking) {
+  Settings root;
+  root.set("epochs", integer_at(1, 3));
+  root.set("not_asked", integer_at(2, 3));
+  auto layer = std::make_shared<Settings>("layer[0]", "train.toml:4");
+  root.set("layer", at(4, List{at(4, layer)}));
+  root.word("name", "run");
+  root.table("data").integers("size", 2, {5, 7});
+  root.integer("epochs", 10);
+  root.find("absent");
+  root.tables("layer")[0]->real("rate", 0.5);
+  const std::shared_ptr<Settings> resolved = root.resolved();
+  EXPECT_EQ(resolved->keys(), (std::vector<std::string>{"name", "data", "epochs", "layer"}));
+  EXPECT_EQ(resolved->word("name"), "run");
+  EXPECT_EQ(resolved->integer("epochs"), 3);
+  EXPECT_EQ(resolved->table("data").integers("size", 2, {}), (std::vector<std::int64_t>{5, 7}));
+  EXPECT_EQ(resolved->tables("layer")[0]->real("rate"), 0.5);
+}
+
 TEST(Settings, NearestNameCountsAnExchangeAsOne) {
   EXPECT_EQ(nearest_name("adma", {"sgd", "adam", "adamw"}), "adam");
   EXPECT_EQ(nearest_name("rmsprob", {"sgd", "rmsprop"}), "rmsprop");
