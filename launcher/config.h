@@ -1,0 +1,116 @@
+// The configuration of a run: what a TOML file says, checked, with every default filled in.
+//
+// Sections: [run], [data], [train], [evaluate], [checkpoint] and one [[layer]] per layer. The
+// comment of a field is its documentation; its name is its key, its initial value the default.
+// Errors are bad_input with place, key, what was found and what was expected. Owned by the trainer;
+// does not change while it trains.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/base/settings.h"
+#include "launcher/model.h"
+#include "ops/losses/loss.h"
+#include "ops/optimizers/optimizer.h"
+#include "ops/optimizers/schedule.h"
+
+namespace lockstep {
+
+struct RunConfig {
+  std::uint64_t seed = 42;   // of everything random
+  std::int64_t threads = 1;  // CPU threads per worker
+  double deadline = 300.0;   // seconds to wait for another rank
+  double time_limit = 0.0;   // seconds of training before a checkpoint and exit code 75; 0: none
+};
+
+enum class NormalizeKind { kNone, kStandard, kMinMax, kScale };
+enum class CacheKind { kAuto, kMemory };
+
+struct DataConfig {
+  // Names of bundled sets or paths of HDF5 files or folders; several are read one after another.
+  std::vector<std::string> train;
+  std::vector<std::string> test = {};  // empty: held out of `train`
+  // Part of `train` that is held out, drawn by the seed, where `test` is empty; 0: none is.
+  double split = 0.2;
+  bool stratified = false;                  // hold out the same part of every class
+  std::vector<std::string> inputs = {"x"};  // arrays the model reads
+  std::string target = "y";
+  std::string weights = "";  // array of one weight per sample; empty: all 1
+  // Shape of one sample of the first input, where it is not the stored one: [8, 8, 1].
+  std::vector<std::int64_t> sample_shape = {};
+  // How the first input is brought to a common scale, from statistics of the training part: "none",
+  // "standard" (mean 0, variance 1), "minmax" (to [0, 1]), or a number that divides every element
+  // (255).
+  NormalizeKind normalize = NormalizeKind::kNone;
+  double scale = 1.0;  // the number, for kScale
+  // Axes of a sample that keep statistics of their own, as `axis` of Keras' Normalization: [-1] is
+  // one mean per feature or channel, [] one for everything.
+  std::vector<std::int64_t> normalize_axis = {-1};
+  bool shuffle = true;       // a new order every epoch
+  std::int64_t classes = 0;  // number of classes; 0: as many as the model has outputs
+  CacheKind cache = CacheKind::kAuto;
+};
+
+// Settings of microbatches other than a number.
+inline constexpr std::int64_t kMicrobatchesAuto = 0;    // "auto": 8, or the world size where larger
+inline constexpr std::int64_t kMicrobatchesWorld = -1;  // "world": one per worker
+
+enum class TrainPrecision { kF32, kBF16 };
+enum class ReductionKind { kExact, kFast };
+
+struct TrainConfig {
+  std::int64_t epochs = 10;
+  std::int64_t steps = 0;  // stop after that many optimizer steps; 0: only `epochs` counts
+  std::int64_t global_batch = 32;
+  std::int64_t microbatches = kMicrobatchesAuto;
+  std::shared_ptr<const Loss> loss;            // a name, or a table [train.loss] with type
+  std::shared_ptr<const Optimizer> optimizer;  // a name, or a table [train.optimizer] with type
+  std::shared_ptr<const Schedule>
+      learning_rate;  // a number, or a table [train.learning_rate] with type
+  TrainPrecision precision = TrainPrecision::kF32;
+  ReductionKind reduction = ReductionKind::kExact;
+  double clip_norm = 0.0;   // bound of the norm of the whole gradient; 0: none
+  double clip_value = 0.0;  // bound of each element of the gradient; 0: none
+};
+
+struct EvaluateConfig {
+  std::int64_t every = 1;                 // epochs between evaluations; 0: only after the last
+  std::vector<std::string> metrics = {};  // of launcher/metrics.h; the default is by loss
+  std::int64_t batch = 256;               // samples at a time
+};
+
+struct CheckpointConfig {
+  std::int64_t every_steps = 0;  // 0: at the end of every epoch
+  std::int64_t keep = 3;         // the newest ones that are kept
+};
+
+struct Config {
+  RunConfig run;
+  DataConfig data;
+  TrainConfig train;
+  EvaluateConfig evaluate;
+  CheckpointConfig checkpoint;
+  Model model = Sequential();
+  // The configuration as TOML with every default visible; reading it gives an equal Config. Empty
+  // for a Config made in C++.
+  std::string toml;
+
+  // The number of microbatches with `world_size` workers; never more than global_batch.
+  std::int64_t microbatches(std::int64_t world_size) const;
+};
+
+// Reads and checks a whole configuration. `root` is the file with its --set overrides.
+Config read_config(Settings& root, const LayerRegistry& layers);
+
+// The tree as TOML: values first, then [tables] and [[lists of tables]].
+std::string to_toml(Settings& tree);
+
+// SHA-256 of `config.toml` in hex: equal for configurations that mean the same, whatever their
+// layout, comments and order of keys.
+std::string config_hash(const Config& config);
+
+}  // namespace lockstep
