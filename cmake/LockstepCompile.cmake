@@ -22,6 +22,9 @@ target_link_libraries(lockstep_flags INTERFACE OpenMP::OpenMP_CXX Threads::Threa
 
 # Flags of Lockstep's own sources; not handed on to programs that use the library.
 set(LOCKSTEP_COMPILE_FLAGS -Wall -Wextra -Wno-unknown-pragmas -fno-math-errno -fno-trapping-math)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  list(APPEND LOCKSTEP_COMPILE_FLAGS -Wno-restrict)  # warns of "text" + std::string (GCC bug 105651)
+endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   # AVX2 and FMA: every x86-64 server since 2013. The program checks this when it starts. oneDNN chooses
   # its own instructions (AVX-512, bf16) at run time.
