@@ -8,22 +8,23 @@
 // With scale = 1 / (samples in the global batch) that is Keras' "sum_over_batch_size" and, without
 // weights, PyTorch's "mean"; the parts of several microbatches add up to it.
 //
-//   kind                   prediction               target                            l_i, mean
-//   over elements mean_squared_error     (batch, ...)             the same, f32 (x - t)^2
-//   mean_absolute_error    (batch, ...)             the same, f32                     |x - t|
-//   binary_cross_entropy   (batch, ...) logits      the same, f32 in [0, 1]           -t log p - (1
-//   - t) log(1 - p),
-//                                                   or i32 of 0 and 1                 p =
-//                                                   sigmoid(x)
-//   softmax_cross_entropy  (batch, ..., classes)    (batch, ...) i32 class numbers    -log
-//   softmax(x)[t]
+//   kind                   prediction x             target t
+//   mean_squared_error     (batch, ...)             the same, f32
+//   mean_absolute_error    (batch, ...)             the same, f32
+//   binary_cross_entropy   (batch, ...) logits      the same, f32 in [0, 1], or i32 of 0 and 1
+//   softmax_cross_entropy  (batch, ..., classes)    (batch, ...) i32 class numbers
 //                          logits
-// A target may have extents of 1 at its end more or fewer than that: (batch) and (batch, 1) are the
-// same.
+//
+//   kind                   l_i, the mean of
+//   mean_squared_error     (x - t)^2
+//   mean_absolute_error    |x - t|, with gradient 0 at x = t
+//   binary_cross_entropy   -t log p - (1 - t) log(1 - p), p = sigmoid(x)
+//   softmax_cross_entropy  -log softmax(x)[t]
+//
+// A target may have more or fewer extents of 1 at its end: (batch) and (batch, 1) are the same.
 //
 // Label smoothing s, as Keras: a class target becomes (1 - s) * one_hot + s / classes, a binary one
 // t * (1 - s) + s / 2. (PyTorch's CrossEntropyLoss agrees; its binary loss has no smoothing.)
-// At x = t the gradient of the absolute error is 0.
 //
 // The cross-entropies are computed from logits without overflow for finite logits of any size. A
 // class number outside [0, classes) gives a loss of NaN and touches no memory outside the row.

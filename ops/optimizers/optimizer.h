@@ -2,23 +2,29 @@
 //
 //   auto optimizer = Optimizer::make({.kind = "adamw", .weight_decay = 0.01});
 //   std::vector<ValueId> moments = ...;  // a state f32(n) of zeros for each of optimizer->slots()
-//   optimizer->build(graph, parameters, gradients, moments, learning_rate, step, scale,
-//   decay_segments);
+//   optimizer->build(graph, parameters, gradients, moments, learning_rate, step, scale, decay);
 //
 // The words are Keras', the definitions and defaults PyTorch's (torch.optim), to rounding. With g
 // the gradient after scaling and clipping, p the parameter, r the learning rate, t = step + 1, and
 // d the weight decay (0 outside the decay segments):
-//   sgd      g += d p;  v = momentum v + g;  p -= r v   (nesterov: p -= r (g + momentum v);
-//   momentum 0: p -= r g)
+//
+//   sgd      g += d p
+//            v = momentum v + g
+//            p -= r v, or with nesterov p -= r (g + momentum v); without momentum p -= r g
 //            Keras keeps r inside v, which differs while r changes.
-//   adam     g += d p;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
+//   adam     g += d p
+//            m = b1 m + (1 - b1) g
+//            v = b2 v + (1 - b2) g^2
 //            p -= r / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + epsilon)
 //            Keras adds epsilon to sqrt(v) before the correction by 1 - b2^t, has 1e-7 as default,
 //            and its weight_decay is that of adamw.
-//   adamw    p *= 1 - r d;  then adam with d = 0. Loshchilov & Hutter, ICLR 2019.
-//   rmsprop  g += d p;  s = rho s + (1 - rho) g^2;  u = g / (sqrt(s - a^2) + epsilon), where
-//            a = rho a + (1 - rho) g if centered, else 0;  momentum: b = momentum b + u, p -= r b,
-//            else p -= r u Keras takes the root of s + epsilon and has rho = 0.9 as default.
+//   adamw    p *= 1 - r d, then adam with d = 0. Loshchilov & Hutter, ICLR 2019.
+//   rmsprop  g += d p
+//            s = rho s + (1 - rho) g^2
+//            a = rho a + (1 - rho) g if centered, else a = 0
+//            u = g / (sqrt(s - a^2) + epsilon)
+//            b = momentum b + u, p -= r b; without momentum p -= r u
+//            Keras takes the root of s + epsilon and has rho = 0.9 as default.
 //
 // Weight decay acts in the decay segments only, so biases and parameters of normalisation are
 // spared. Where the gradient scale is NaN or infinite an update changes nothing: the last good

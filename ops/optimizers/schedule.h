@@ -1,25 +1,26 @@
 // Learning-rate schedules: a pure function of the step, the same on every rank and after a restart.
 //
-//   learning_rate = 0.001                       a constant, or
-//   [train.learning_rate]                       a table:
+//   learning_rate = 0.001              a constant, or a table:
+//
+//   [train.learning_rate]
 //   schedule = "cosine"
 //   initial = 0.1
 //   warmup_epochs = 5
 //
-// With r = initial, W = warm-up steps, k = step - W, and N = decay steps (the rest of training by
-// default):
-//   step < W     warmup_initial + (r - warmup_initial) * (step + 1) / W
+// With r = initial, W = warm-up steps, k = step - W, and N = decay steps (default: the rest of
+// training; for exponential one epoch):
+//
+//   warm-up      while step < W: warmup_initial + (r - warmup_initial) * (step + 1) / W
 //   constant     r
-//   step         r * gamma^(boundaries <= step), or r * gamma^floor(step / step_size); counted from
-//   step 0.
-//                PyTorch's MultiStepLR and StepLR.
-//   cosine       final + (r - final) * (1 + cos(pi * min(k, N) / N)) / 2. Loshchilov & Hutter, ICLR
-//   2017;
-//                PyTorch's CosineAnnealingLR up to its last step.
-//   linear       r + (final - r) * min(k, N) / N. PyTorch's LinearLR, Keras' PolynomialDecay of
-//   power 1. exponential  r * gamma^(k / N), N = one epoch by default: PyTorch's ExponentialLR,
-//   without its stairs
-//                (Keras' ExponentialDecay); with staircase = true, k / N is rounded down.
+//   step         r * gamma^(number of boundaries <= step), or r * gamma^floor(step / step_size),
+//                both counted from step 0. PyTorch's MultiStepLR and StepLR.
+//   cosine       final + (r - final) * (1 + cos(pi * min(k, N) / N)) / 2
+//                Loshchilov & Hutter, ICLR 2017; PyTorch's CosineAnnealingLR until it ends.
+//   linear       r + (final - r) * min(k, N) / N
+//                PyTorch's LinearLR; Keras' PolynomialDecay of power 1.
+//   exponential  r * gamma^(k / N), with staircase = true k / N is rounded down
+//                Keras' ExponentialDecay; PyTorch's ExponentialLR has the staircase.
+//
 // Every length may be given in steps or in epochs, not both.
 #pragma once
 
