@@ -40,10 +40,10 @@ std::vector<TensorType> CastOp::infer(std::span<const TensorType> inputs) const 
 }
 
 void CastOp::gradient(Backward& backward) const {
-  if (!backward.wants(0) || backward.cotangent(0) == kNoValue) return;
+  if (!backward.wants(0) || backward.wide_cotangent(0) == kNoValue) return;
   Graph& graph = backward.graph();
   const DType from = graph.type(backward.input(0)).dtype;
-  backward.accumulate(0, cast(graph, backward.cotangent(0), from, backward.name()));
+  backward.accumulate(0, cast(graph, backward.wide_cotangent(0), from, backward.name()));
 }
 
 // ---- accumulate --------------------------------------------------------------------------------

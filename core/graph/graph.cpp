@@ -166,11 +166,14 @@ void Graph::verify() const {
     defined[i] = values_[i].kind != ValueKind::kResult;
   }
   for (const Node& node : nodes_) {
-    for (const ValueId id : node.inputs) {
+    const std::uint32_t mutates = node.op->traits().mutates;
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId id = node.inputs[i];
       require(defined.at(id), node.name, ": reads %", id, " (", values_[id].name,
               ") before it is computed");
-      require(!overwritten[memory_of(*this, id)], node.name, ": reads ", values_[id].name,
-              " after it was overwritten");
+      const bool overwrites = mutates >> i & 1u;
+      require(overwrites || !overwritten[memory_of(*this, id)], node.name, ": reads ",
+              values_[id].name, " after it was overwritten");
     }
     const std::vector<TensorType> expected = node.op->infer(types(node.inputs));
     require(expected.size() == node.outputs.size(), node.name, ": has ", node.outputs.size(),
@@ -182,7 +185,6 @@ void Graph::verify() const {
               expected[i].to_string());
       defined[node.outputs[i]] = true;
     }
-    const std::uint32_t mutates = node.op->traits().mutates;
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       if (mutates >> i & 1u) overwritten[memory_of(*this, node.inputs[i])] = true;
     }

@@ -76,7 +76,7 @@ class Graph {
 
   // Throws broken_invariant naming the node where the graph is not well formed: inputs are defined before
   // use, types agree with the shape rules, names of inputs, states and outputs are unique, and no node
-  // reads the old value of a state after a node that overwrites it.
+  // reads an old value after a node that overwrites its memory (nodes that overwrite it again may).
   void verify() const;
 
   // One line per input, state, node and output; stable, for tests and --print-after:

@@ -38,6 +38,8 @@ struct Traits {
   bool keeps_zero = false;
   // Output 0 may be computed in the memory of this input where nobody needs it afterwards; -1: none.
   int may_overwrite = -1;
+  // Exchanges data with other workers: runs on the communication stream.
+  bool communicates = false;
   // Output 0 is the memory of input 0 from `view_offset` bytes on: no kernel runs.
   bool view = false;
   std::size_t view_offset = 0;
@@ -85,11 +87,14 @@ class Backward {
   virtual std::string name() const = 0;
   ValueId input(int i) const;
   ValueId output(int i) const;
-  // The cotangent of output i, or kNoValue where nothing depends on it.
+  // The cotangent of output i in the dtype of that output, or kNoValue where nothing depends on it.
   virtual ValueId cotangent(int i) const = 0;
+  // The same, but f32 where it was handed over as f32 although the output is bf16.
+  virtual ValueId wide_cotangent(int i) const = 0;
   // Whether anyone needs the cotangent of input i; do not compute what is not wanted.
   virtual bool wants(int i) const = 0;
-  // Hands over the cotangent of input i; must have its shape and dtype. Several are summed.
+  // Hands over the cotangent of input i; must have its shape, and its dtype or f32 (gradients of bf16
+  // weights stay f32). Several are summed.
   virtual void accumulate(int i, ValueId cotangent) = 0;
 };
 

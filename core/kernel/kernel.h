@@ -70,7 +70,8 @@ struct LayoutChoice {
 struct KernelEntry {
   // Makes the kernel for exactly these types (and layouts). Throws bad_input where it cannot.
   std::function<Kernel(const KernelRequest&)> make;
-  // What it would like to be given, asked with row-major types; empty or nullopt: row-major only.
+  // What it would like to be given. Asked with the layouts that the inputs have just now (a kernel that
+  // takes any may say "as it comes") and row-major outputs; empty or nullopt: row-major only.
   std::function<std::optional<LayoutChoice>(const KernelRequest&)> layouts;
 };
 

@@ -15,19 +15,31 @@ class NodeBackward final : public Backward {
   Graph& graph() override { return graph_; }
   const Node& node() const override { return node_; }
   std::string name() const override { return node_.name + "/gradient"; }
-  ValueId cotangent(int i) const override { return cotangents_[node_.outputs.at(i)]; }
+  ValueId wide_cotangent(int i) const override { return cotangents_[node_.outputs.at(i)]; }
+  ValueId cotangent(int i) const override {
+    const ValueId wide = wide_cotangent(i);
+    return wide == kNoValue ? wide : cast(graph_, wide, graph_.type(node_.outputs[i]).dtype, name());
+  }
   bool wants(int i) const override { return needed_[node_.inputs.at(i)]; }
 
   void accumulate(int i, ValueId cotangent) override {
     const ValueId to = node_.inputs.at(i);
-    const TensorType &expected = graph_.type(to), &found = graph_.type(cotangent);
-    require(expected.dtype == found.dtype && expected.shape == found.shape, node_.name,
+    const TensorType expected = graph_.type(to), found = graph_.type(cotangent);
+    const bool wide = found.dtype == DType::kF32 && expected.dtype == DType::kBF16;
+    require((expected.dtype == found.dtype || wide) && expected.shape == found.shape, node_.name,
             ": the gradient of input ", i, " is ", found.to_string(), ", the input ",
             expected.to_string());
     ValueId& sum = cotangents_[to];
-    sum = sum == kNoValue ? cotangent
-                          : lockstep::accumulate(graph_, sum, cotangent,
-                                                 graph_.value(to).name + "/gradient_sum");
+    if (sum == kNoValue) {
+      sum = cotangent;
+      return;
+    }
+    const std::string sum_name = graph_.value(to).name + "/gradient_sum";
+    if (graph_.type(sum).dtype != found.dtype) {
+      sum = cast(graph_, sum, DType::kF32, sum_name);
+      cotangent = cast(graph_, cotangent, DType::kF32, sum_name);
+    }
+    sum = lockstep::accumulate(graph_, sum, cotangent, sum_name);
   }
 
  private:

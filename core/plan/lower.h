@@ -1,0 +1,39 @@
+// Lowering: a graph becomes a Plan. This alone chooses kernels, streams and places.
+//
+// - Views cost nothing: they are places inside other buffers.
+// - The inputs of a pack are computed in place where their producers can write there.
+// - An op that may overwrite an input does so where nobody needs the input afterwards.
+// - Everything else, and each kernel's workspace, is placed in one arena by the memory planner.
+#pragma once
+
+#include <map>
+
+#include "core/graph/graph.h"
+#include "core/plan/plan.h"
+
+namespace lockstep {
+
+// Prepared kernels, shared by all steps (and Plans) that do the same. Belongs to one device.
+class KernelCache {
+ public:
+  KernelCache(const KernelRegistry& registry, Device& device)
+      : registry_(registry), device_(device) {}
+
+  // Throws bad_input where no kernel fits.
+  std::shared_ptr<const Kernel> get(const Op& op, const std::vector<TensorType>& inputs,
+                                    const std::vector<TensorType>& outputs);
+
+ private:
+  struct Made {
+    std::vector<TensorType> inputs, outputs;
+    std::shared_ptr<const Kernel> kernel;
+  };
+  const KernelRegistry& registry_;
+  Device& device_;
+  std::map<std::string, std::vector<Made>> made_;
+};
+
+// REQUIRES: `graph` is verified. Errors name the node.
+Plan lower(const Graph& graph, KernelCache& kernels);
+
+}  // namespace lockstep

@@ -1,0 +1,61 @@
+// A Plan: the compiled step. Plain data: a list of steps in the order in which they run, each with a prepared
+// kernel and the places of its inputs and outputs. The executor decides nothing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/graph/type.h"
+#include "core/kernel/kernel.h"
+
+namespace lockstep {
+
+// Where a value lies: in the arena, or in the memory of an input or a state.
+struct BufferRef {
+  enum class Space : std::uint8_t { kNone, kArena, kInput, kState };
+  Space space = Space::kNone;
+  int index = 0;           // of the input or state
+  std::size_t offset = 0;  // bytes
+};
+
+enum class StreamKind : std::uint8_t { kCompute, kCommunication };
+
+struct Step {
+  std::string name;  // of the node
+  std::string op;    // with its attributes
+  std::shared_ptr<const Kernel> kernel;
+  StreamKind stream = StreamKind::kCompute;
+  std::vector<BufferRef> inputs, outputs;
+  BufferRef workspace;
+  double flops = 0;
+  std::size_t bytes = 0;  // read and written, each value once
+};
+
+struct PlanValue {
+  std::string name;
+  TensorType type;
+  BufferRef where;
+};
+
+struct Plan {
+  std::vector<Step> steps;
+  std::vector<PlanValue> inputs;   // to be written before each run; all row-major
+  std::vector<PlanValue> states;   // live across runs and Plans, found by name
+  std::vector<PlanValue> outputs;  // to be read after a run; all row-major
+  std::size_t arena_bytes = 0;
+  std::size_t largest_live_bytes = 0;  // lower bound of arena_bytes
+
+  double flops() const;
+  std::size_t bytes_moved() const;
+  std::size_t input_bytes() const;
+  std::size_t state_bytes() const;
+  // A hash of the structure: names, ops, types, places. Equal on all ranks that run the same step on equally
+  // many microbatches.
+  std::uint64_t hash() const;
+  // One line a step: name, op, kernel, FLOPs, bytes.
+  std::string to_string() const;
+};
+
+}  // namespace lockstep
