@@ -2,7 +2,6 @@
 
 #include <omp.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -10,6 +9,7 @@
 #include <string>
 
 #include "core/base/error.h"
+#include "core/base/machine.h"
 
 namespace lockstep {
 namespace {
@@ -35,15 +35,7 @@ std::string CpuDevice::name() const {
   return "cpu";
 }
 
-std::size_t CpuDevice::memory_limit() const {
-  std::ifstream in("/proc/meminfo");
-  std::string key;
-  std::size_t kib = 0;
-  for (std::string unit; in >> key >> kib; std::getline(in, unit)) {
-    if (key == "MemAvailable:") return kib * 1024;
-  }
-  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-}
+std::size_t CpuDevice::memory_limit() const { return available_memory(); }
 
 void CpuDevice::copy_in(void* device_to, const void* host_from, std::size_t bytes) {
   std::memcpy(device_to, host_from, bytes);
