@@ -1,0 +1,179 @@
+#include "core/base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <random>
+#include <system_error>
+
+#include "core/base/error.h"
+
+namespace lockstep {
+namespace {
+
+// A file descriptor, closed with the object.
+class Descriptor {
+ public:
+  Descriptor(const std::string& path, int flags, const std::string& action)
+      : number_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+    if (number_ < 0) file_failed(path, action, errno);
+  }
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int number() const { return number_; }
+
+  // Closes now; a network file system reports a failed write only here.
+  void close(const std::string& path, const std::string& action) {
+    const int result = ::close(number_);
+    number_ = -1;
+    if (result != 0) file_failed(path, action, errno);
+  }
+
+ private:
+  int number_;
+};
+
+bool user_can_mend(int error) {
+  return error == ENOENT || error == EACCES || error == EPERM || error == ENOTDIR ||
+         error == EISDIR || error == EEXIST || error == EROFS || error == ENAMETOOLONG ||
+         error == ELOOP || error == EINVAL;
+}
+
+}  // namespace
+
+void file_failed(const std::string& path, const std::string& action, int error) {
+  const std::string message =
+      text(path, ": cannot ", action, ": ", std::generic_category().message(error));
+  throw Error(user_can_mend(error) ? ErrorKind::kBadInput : ErrorKind::kEnvironment, message);
+}
+
+std::string FileSystem::read(const std::string& path) const {
+  Descriptor file(path, O_RDONLY, "open");
+  struct stat status {};
+  if (::fstat(file.number(), &status) != 0) file_failed(path, "read", errno);
+  std::string bytes;
+  bytes.resize(static_cast<std::size_t>(status.st_size));
+  std::size_t done = 0;
+  while (true) {
+    // One byte more than expected, so that the end of the file is seen; pipes have no size at all.
+    if (done == bytes.size()) bytes.resize(done + std::max<std::size_t>(done / 2, 4096));
+    const ssize_t got = ::read(file.number(), bytes.data() + done, bytes.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) file_failed(path, "read", errno);
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+void FileSystem::make_directories(const std::string& path) const {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) file_failed(path, "make the directory", error.value());
+  if (!is_directory(path)) file_failed(path, "make the directory", ENOTDIR);
+}
+
+std::string FileSystem::create_temporary(const std::string& path) const {
+  std::random_device random;
+  char suffix[24];
+  std::snprintf(suffix, sizeof(suffix), ".tmp-%08x%08x", random(), random());
+  const std::string temporary = path + suffix;
+  Descriptor file(temporary, O_WRONLY | O_CREAT | O_EXCL, "create");
+  file.close(temporary, "create");
+  return temporary;
+}
+
+void FileSystem::write(const std::string& path, std::string_view bytes) const {
+  Descriptor file(path, O_WRONLY | O_TRUNC, "write");
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(file.number(), bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) file_failed(path, "write", errno);
+    bytes.remove_prefix(static_cast<std::size_t>(put));
+  }
+  file.close(path, "write");
+}
+
+void FileSystem::sync(const std::string& path) const {
+  Descriptor file(path, O_RDONLY, "sync");
+  // Some file systems have no sync of directories and say EINVAL.
+  if (::fsync(file.number()) != 0 && errno != EINVAL) file_failed(path, "sync", errno);
+}
+
+void FileSystem::rename(const std::string& from, const std::string& to) const {
+  if (::rename(from.c_str(), to.c_str()) != 0) file_failed(to, "rename " + from + " to it", errno);
+}
+
+void FileSystem::remove(const std::string& path) const {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) file_failed(path, "remove", error.value());
+}
+
+void FileSystem::publish(const std::string& temporary, const std::string& path) const {
+  sync(temporary);
+  rename(temporary, path);
+  sync(directory_of(path));
+}
+
+void FileSystem::write_atomic(const std::string& path, std::string_view bytes) const {
+  const std::string temporary = create_temporary(path);
+  try {
+    write(temporary, bytes);
+    publish(temporary, path);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+}
+
+const FileSystem& local_files() {
+  static const FileSystem files;
+  return files;
+}
+
+bool is_file(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error);
+}
+
+bool is_directory(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_directory(path, error);
+}
+
+std::uint64_t file_size(const std::string& path) {
+  std::error_code error;
+  const std::uint64_t size = std::filesystem::file_size(path, error);
+  if (error) file_failed(path, "read the size", error.value());
+  return size;
+}
+
+std::string directory_of(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+std::vector<std::string> list_files(const std::string& directory) {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (is_file(entry->path().string())) names.push_back(entry->path().filename().string());
+  }
+  if (error) file_failed(directory, "list the directory", error.value());
+  std::ranges::sort(names);
+  return names;
+}
+
+}  // namespace lockstep

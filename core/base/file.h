@@ -1,0 +1,66 @@
+// The seam between Lockstep and the file system. Everything that reads whole files, or writes files
+// that must never be seen half-written, goes through a FileSystem; tests derive from it to make a
+// call fail.
+//
+// Errors name the path, the action and the system's reason. What the user can mend (missing, not
+// permitted, not a directory, ...) is bad_input; the rest (disk full, I/O error) is a failed
+// environment. All functions may be called from any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lockstep {
+
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  // The bytes of a file.
+  virtual std::string read(const std::string& path) const;
+
+  // Creates the directory and those above it; fine where it exists.
+  virtual void make_directories(const std::string& path) const;
+
+  // Creates an empty file beside `path`, named "<path>.tmp-<random>", and returns its name.
+  virtual std::string create_temporary(const std::string& path) const;
+
+  // Replaces the content of an existing file. What was written may be lost until sync().
+  virtual void write(const std::string& path, std::string_view bytes) const;
+
+  // Waits until the content of a file, or the entries of a directory, are on the disk.
+  virtual void sync(const std::string& path) const;
+
+  // Renames, replacing a file that is there.
+  virtual void rename(const std::string& from, const std::string& to) const;
+
+  // Removes a file, or a directory with all that is in it; fine where there is none.
+  virtual void remove(const std::string& path) const;
+
+  // Gives a finished temporary its name: sync, rename, sync of the directory. After a crash at any
+  // instant `path` is either what it was before or the whole new content.
+  void publish(const std::string& temporary, const std::string& path) const;
+
+  // create_temporary, write, publish. The temporary is removed where a call fails.
+  void write_atomic(const std::string& path, std::string_view bytes) const;
+};
+
+// The file system of this machine. It has no state.
+const FileSystem& local_files();
+
+bool is_file(const std::string& path);
+bool is_directory(const std::string& path);
+std::uint64_t file_size(const std::string& path);  // throws where there is none
+
+// The folder that `path` is in: "." where it names none.
+std::string directory_of(const std::string& path);
+
+// Names of the regular files in a directory, sorted.
+std::vector<std::string> list_files(const std::string& directory);
+
+// Throws the error of a failed system call: "<path>: cannot <action>: <reason of error>".
+[[noreturn]] void file_failed(const std::string& path, const std::string& action, int error);
+
+}  // namespace lockstep
