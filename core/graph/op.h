@@ -38,8 +38,6 @@ struct Traits {
   bool keeps_zero = false;
   // Output 0 may be computed in the memory of this input where nobody needs it afterwards; -1: none.
   int may_overwrite = -1;
-  // Exchanges data with other workers: runs on the communication stream.
-  bool communicates = false;
   // Output 0 is the memory of input 0 from `view_offset` bytes on: no kernel runs.
   bool view = false;
   std::size_t view_offset = 0;
@@ -51,6 +49,8 @@ struct Traits {
   std::uint32_t mutates = 0;
   // Runs even if nobody reads its outputs (collectives; nodes that mutate have this implied).
   bool side_effect = false;
+  // Exchanges data with other workers: runs on the communication stream.
+  bool communicates = false;
   Precision precision = Precision::kFull;
 };
 

@@ -1,0 +1,45 @@
+// Buckets: neighbouring parameters that are exchanged and updated together. Each bucket is one flat f32 state; its
+// parameters are views of it, in the order in which their gradients become ready (last layer first). The gradient
+// of a bucket has the same order, so it is exchanged without packing.
+//
+// Each rank owns one chunk of each bucket (ZeRO stage 1; Rajbhandari et al., SC 2020): it finishes the sum of the
+// gradients there, keeps the optimizer's moments of it, and updates it. Chunks begin at multiples of kNormBlock.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "dist/microbatches.h"
+#include "ops/layers/layer.h"
+#include "ops/optimizers/optimizer.h"
+
+namespace lockstep {
+
+// A parameter or statistic inside a bucket.
+struct BucketSlot {
+  std::string name;
+  Shape shape;
+  std::int64_t offset = 0;  // elements from the start of the bucket
+  bool decays = false;
+};
+
+struct Bucket {
+  std::string state;  // name of the flat state: "parameters/0", "statistics/0.99"
+  std::vector<BucketSlot> slots = {};
+  std::int64_t elements = 0;
+  bool is_statistics = false;  // updated by a moving average of `momentum`, not by the optimizer
+  double momentum = 0;
+
+  Range chunk(int rank, int world_size) const;
+  // Where weight decay acts, relative to the start of the rank's chunk.
+  std::vector<Segment> decay_segments(int rank, int world_size) const;
+  // Name of the state with a moment of this bucket: "m/0". It holds the rank's chunk only.
+  std::string moment(const std::string& slot) const;
+};
+
+// Closes a bucket when it holds at least `bucket_bytes`. Statistics come last, one bucket for each momentum.
+std::vector<Bucket> make_buckets(const std::vector<ParameterSpec>& parameters,
+                                 const std::vector<StatisticSpec>& statistics,
+                                 std::size_t bucket_bytes);
+
+}  // namespace lockstep
