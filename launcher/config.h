@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "core/base/settings.h"
+#include "datasets/normalize.h"
 #include "launcher/model.h"
 #include "ops/losses/loss.h"
 #include "ops/optimizers/optimizer.h"
@@ -27,11 +27,10 @@ struct RunConfig {
   double time_limit = 0.0;   // seconds of training before a checkpoint and exit code 75; 0: none
 };
 
-enum class NormalizeKind { kNone, kStandard, kMinMax, kScale };
 enum class CacheKind { kAuto, kMemory };
 
 struct DataConfig {
-  // Names of bundled sets or paths of HDF5 files or folders; several are read one after another.
+  // Sources as in datasets/dataset.h; several are read one after another.
   std::vector<std::string> train;
   std::vector<std::string> test = {};  // empty: held out of `train`
   // Part of `train` that is held out, drawn by the seed, where `test` is empty; 0: none is.
@@ -42,14 +41,10 @@ struct DataConfig {
   std::string weights = "";  // array of one weight per sample; empty: all 1
   // Shape of one sample of the first input, where it is not the stored one: [8, 8, 1].
   std::vector<std::int64_t> sample_shape = {};
-  // How the first input is brought to a common scale, from statistics of the training part: "none",
-  // "standard" (mean 0, variance 1), "minmax" (to [0, 1]), or a number that divides every element
-  // (255).
-  NormalizeKind normalize = NormalizeKind::kNone;
-  double scale = 1.0;  // the number, for kScale
-  // Axes of a sample that keep statistics of their own, as `axis` of Keras' Normalization: [-1] is
-  // one mean per feature or channel, [] one for everything.
-  std::vector<std::int64_t> normalize_axis = {-1};
+  // How the inputs are brought to a common scale, from the training part alone. Keys: `normalize`,
+  // "none", "standard" (mean 0, variance 1), "minmax" (to [0, 1]) or a number that divides every
+  // element (255); `normalize_axis`, "feature" (each entry of the last axis by itself) or "array".
+  NormalizeOptions normalize = {};
   bool shuffle = true;       // a new order every epoch
   std::int64_t classes = 0;  // number of classes; 0: as many as the model has outputs
   CacheKind cache = CacheKind::kAuto;
@@ -67,20 +62,19 @@ struct TrainConfig {
   std::int64_t steps = 0;  // stop after that many optimizer steps; 0: only `epochs` counts
   std::int64_t global_batch = 32;
   std::int64_t microbatches = kMicrobatchesAuto;
-  std::shared_ptr<const Loss> loss;            // a name, or a table [train.loss] with type
-  std::shared_ptr<const Optimizer> optimizer;  // a name, or a table [train.optimizer] with type
-  std::shared_ptr<const Schedule>
-      learning_rate;  // a number, or a table [train.learning_rate] with type
+  std::shared_ptr<const Loss> loss;  // must be given
+  std::shared_ptr<const Optimizer> optimizer = Optimizer::make(OptimizerOptions{});
+  Schedule learning_rate;  // a constant 0.001; finish() is not called yet
   TrainPrecision precision = TrainPrecision::kF32;
   ReductionKind reduction = ReductionKind::kExact;
-  double clip_norm = 0.0;   // bound of the norm of the whole gradient; 0: none
-  double clip_value = 0.0;  // bound of each element of the gradient; 0: none
+  double clip_norm = 0.0;  // bound of the norm of the whole gradient; 0: none
 };
 
 struct EvaluateConfig {
-  std::int64_t every = 1;                 // epochs between evaluations; 0: only after the last
-  std::vector<std::string> metrics = {};  // of launcher/metrics.h; the default is by loss
-  std::int64_t batch = 256;               // samples at a time
+  std::int64_t every = 1;  // epochs between evaluations; 0: only after the last
+  // Of launcher/metrics.h; read_config fills in the default by loss.
+  std::vector<std::string> metrics = {};
+  std::int64_t batch = 256;  // samples at a time
 };
 
 struct CheckpointConfig {

@@ -45,14 +45,15 @@
 
 namespace lockstep {
 
-// One batch of an evaluation. Of `labels` and `targets`, the one that the loss reads is given.
+// One batch of an evaluation. Of `labels` and `targets` one is given, as the loss reads
+// it: labels for softmax_cross_entropy, either for binary_cross_entropy, targets for the others.
 struct MetricBatch {
   std::int64_t samples = 0;
   // What the model computes, row-major (samples, ...): logits for the cross-entropies, the last
   // axis being the classes for softmax_cross_entropy.
   std::span<const float> outputs = {};
-  std::span<const std::int64_t> labels = {};  // softmax_cross_entropy: one class a row of logits
-  std::span<const float> targets = {};        // other losses: one value an output
+  std::span<const std::int32_t> labels = {};  // one class a row of logits; binary: 0 or 1 an output
+  std::span<const float> targets = {};        // one value an output
   std::span<const float> weights = {};        // one a sample; empty: all 1
   double loss = 0.0;                          // sum over samples of weight times loss
 };

@@ -36,8 +36,8 @@ namespace lockstep {
 // batch.
 struct ModelInput {
   std::string name = "x";
-  Shape sample;
-  DType dtype = DType::kF32;  // kI64 for what an embedding reads
+  Shape sample = {};
+  DType dtype = DType::kF32;  // kI32 for what an embedding reads
 };
 
 // One layer of a model before it is checked.

@@ -49,11 +49,10 @@ void for_each_decision(const MetricBatch& batch, Task task, std::int64_t outputs
                  });
     return;
   }
-  require(batch.outputs.size() == batch.targets.size(), "metrics: ", batch.outputs.size(),
-          " logits for ", batch.targets.size(), " targets");
+  check_yes_no(batch);
   for (std::size_t i = 0; i < batch.outputs.size(); ++i) {
     const auto element = std::int64_t(i);
-    fn(Decision{element % outputs, batch.targets[i] > 0.5f, batch.outputs[i] > 0.0f,
+    fn(Decision{element % outputs, is_yes(batch, i), batch.outputs[i] > 0.0f,
                 weight_of(batch, element / outputs)});
   }
 }

@@ -2,6 +2,7 @@
 // only.
 #pragma once
 
+#include "core/base/error.h"
 #include "launcher/metrics.h"
 
 namespace lockstep {
@@ -9,6 +10,18 @@ namespace lockstep {
 // The weight of one sample.
 inline double weight_of(const MetricBatch& batch, std::int64_t sample) {
   return batch.weights.empty() ? 1.0 : static_cast<double>(batch.weights[std::size_t(sample)]);
+}
+
+// Whether target `i` of a binary task is class 1.
+inline bool is_yes(const MetricBatch& batch, std::size_t i) {
+  return batch.labels.empty() ? batch.targets[i] > 0.5f : batch.labels[i] == 1;
+}
+
+// Throws broken_invariant unless every logit of a binary task has a target.
+inline void check_yes_no(const MetricBatch& batch) {
+  const std::size_t targets = batch.labels.empty() ? batch.targets.size() : batch.labels.size();
+  require(batch.outputs.size() == targets, "metrics: ", batch.outputs.size(), " logits for ",
+          targets, " targets");
 }
 
 // classification.cpp. `outputs` as in make_metrics.

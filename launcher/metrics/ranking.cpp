@@ -3,7 +3,6 @@
 #include <cmath>
 #include <limits>
 
-#include "core/base/error.h"
 #include "launcher/metrics/metric_makers.h"
 
 namespace lockstep {
@@ -23,19 +22,21 @@ class Auc final : public Metric {
 
   std::vector<double> measure(const MetricBatch& batch) const override {
     const bool two_logits = task_ == Task::kClasses;
-    const std::size_t count = two_logits ? batch.labels.size() : batch.targets.size();
-    require(batch.outputs.size() == (two_logits ? 2 * count : count), "auc: ", batch.outputs.size(),
-            " logits for ", count, " targets");
-    const std::size_t per_sample =
-        batch.samples == 0 ? 1 : std::max<std::size_t>(1, count / std::size_t(batch.samples));
+    const std::size_t count = batch.outputs.size() / (two_logits ? 2 : 1);
+    if (two_logits) {
+      require(batch.outputs.size() == 2 * batch.labels.size(), "auc: ", batch.outputs.size(),
+              " logits for ", batch.labels.size(), " labels of two classes");
+    } else {
+      check_yes_no(batch);
+    }
+    const std::size_t per_sample = batch.samples == 0 ? 1 : count / std::size_t(batch.samples);
     std::vector<double> state;
     state.reserve(3 * count);
     for (std::size_t i = 0; i < count; ++i) {
       const double score = two_logits ? double(batch.outputs[2 * i + 1]) - batch.outputs[2 * i]
                                       : double(batch.outputs[i]);
-      const bool positive = two_logits ? batch.labels[i] == 1 : batch.targets[i] > 0.5f;
-      state.insert(state.end(),
-                   {score, positive ? 1.0 : 0.0, weight_of(batch, std::int64_t(i / per_sample))});
+      state.insert(state.end(), {score, is_yes(batch, i) ? 1.0 : 0.0,
+                                 weight_of(batch, std::int64_t(i / per_sample))});
     }
     return state;
   }

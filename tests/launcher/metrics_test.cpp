@@ -45,7 +45,7 @@ struct Classes {
                                1, 3, 2,  //
                                0, 1, 4,  //
                                2, 1, 1};
-  std::vector<std::int64_t> labels = {0, 1, 0, 1, 0};
+  std::vector<std::int32_t> labels = {0, 1, 0, 1, 0};
   MetricBatch batch() const { return {.samples = 5, .outputs = logits, .labels = labels}; }
 };
 
@@ -67,7 +67,7 @@ TEST(Metrics, ClassesByHand) {
 
 TEST(Metrics, AClassThatDoesNotOccurIsLeftOutOfTheMacroMean) {
   const std::vector<float> logits = {2, 1, 0, 1, 2, 0};
-  const std::vector<std::int64_t> labels = {0, 1};
+  const std::vector<std::int32_t> labels = {0, 1};
   const MetricBatch batch{.samples = 2, .outputs = logits, .labels = labels};
   EXPECT_EQ(value_of("precision", Task::kClasses, 3, batch), 1.0);
   EXPECT_EQ(value_of("recall", Task::kClasses, 3, batch), 1.0);
@@ -76,7 +76,7 @@ TEST(Metrics, AClassThatDoesNotOccurIsLeftOutOfTheMacroMean) {
 
 TEST(Metrics, EqualScores) {
   const std::vector<float> logits = {1, 1, 1, 1, 1, 1, 3, 1, 1};
-  const std::vector<std::int64_t> labels = {0, 2, 2};
+  const std::vector<std::int32_t> labels = {0, 2, 2};
   const MetricBatch batch{.samples = 3, .outputs = logits, .labels = labels};
   EXPECT_DOUBLE_EQ(value_of("accuracy", Task::kClasses, 3, batch), 1.0 / 3.0);
   EXPECT_DOUBLE_EQ(value_of("top_1", Task::kClasses, 3, batch), 2.0 / 3.0);
@@ -85,20 +85,20 @@ TEST(Metrics, EqualScores) {
 
 TEST(Metrics, AScoreThatIsNotFiniteIsNotAmongTheTop) {
   const std::vector<float> logits = {std::nanf(""), 0};
-  const std::vector<std::int64_t> labels = {0};
+  const std::vector<std::int32_t> labels = {0};
   const MetricBatch batch{.samples = 1, .outputs = logits, .labels = labels};
   EXPECT_EQ(value_of("top_2", Task::kClasses, 2, batch), 0.0);
 }
 
 TEST(Metrics, PerplexityOfUniformAndOfLargeLogits) {
   const std::vector<float> uniform = {7, 7, 7, 7};
-  const std::vector<std::int64_t> label = {3};
+  const std::vector<std::int32_t> label = {3};
   EXPECT_NEAR(value_of("perplexity", Task::kClasses, 4,
                        {.samples = 1, .outputs = uniform, .labels = label}),
               4.0, kClose);
   // -log p: log(1 + e^-1) for class 0 and 1e4 for a class that is far below.
   const std::vector<float> logits = {1, 0, 1e4f, 0};
-  const std::vector<std::int64_t> labels = {0, 0};
+  const std::vector<std::int32_t> labels = {0, 0};
   EXPECT_NEAR(value_of("perplexity", Task::kClasses, 2,
                        {.samples = 2, .outputs = logits, .labels = labels}),
               std::exp(std::log1p(std::exp(-1.0)) / 2), kClose);
@@ -107,10 +107,18 @@ TEST(Metrics, PerplexityOfUniformAndOfLargeLogits) {
 TEST(Metrics, SequencesCountEveryPosition) {
   // Two samples of two positions and two classes; predictions 0 1 1 1.
   const std::vector<float> logits = {1, 0, 0, 1, 0, 1, 0, 1};
-  const std::vector<std::int64_t> labels = {0, 1, 0, 1};
+  const std::vector<std::int32_t> labels = {0, 1, 0, 1};
   const std::vector<float> weights = {1, 3};
   const MetricBatch batch{.samples = 2, .outputs = logits, .labels = labels, .weights = weights};
   EXPECT_DOUBLE_EQ(value_of("accuracy", Task::kClasses, 2, batch), 5.0 / 8.0);
+}
+
+TEST(Metrics, YesNoTargetsMayBeIntegers) {
+  const std::vector<float> logits = {-1, 3, 2};
+  const std::vector<std::int32_t> labels = {1, 0, 1};
+  const MetricBatch batch{.samples = 3, .outputs = logits, .labels = labels};
+  EXPECT_DOUBLE_EQ(value_of("accuracy", Task::kBinary, 1, batch), 1.0 / 3.0);
+  EXPECT_DOUBLE_EQ(value_of("auc", Task::kBinary, 1, batch), 0.0);
 }
 
 // Scores -1, -1, 2, 0.5, 2 for the classes 0, 1, 1, 0, 0.
@@ -157,7 +165,7 @@ TEST(Metrics, AreaUnderTheCurve) {
       0.5);
   // Two classes: the score is the difference of the logits.
   const std::vector<float> logits = {0, 0.1f, 1, 1.4f, 0, 0.35f, 5, 5.8f};
-  const std::vector<std::int64_t> labels = {0, 0, 1, 1};
+  const std::vector<std::int32_t> labels = {0, 0, 1, 1};
   EXPECT_DOUBLE_EQ(
       value_of("auc", Task::kClasses, 2, {.samples = 4, .outputs = logits, .labels = labels}),
       0.75);
@@ -254,9 +262,9 @@ TEST(Metrics, BatchesMerge) {
   const RandomStream random(7, Purpose::kSynthesize);
   constexpr std::int64_t kSamples = 100, kOutputs = 3;
   std::vector<float> outputs, targets;
-  std::vector<std::int64_t> labels;
+  std::vector<std::int32_t> labels;
   for (std::int64_t i = 0; i < kSamples; ++i) {
-    labels.push_back(std::int64_t(random.below(kOutputs, 1, std::uint64_t(i))));
+    labels.push_back(std::int32_t(random.below(kOutputs, 1, std::uint64_t(i))));
     for (std::int64_t j = 0; j < kOutputs; ++j) {
       const auto element = std::uint64_t(i * kOutputs + j);
       targets.push_back(1000.0f + random.uniform(2, 0, element));
@@ -338,7 +346,7 @@ TEST(Metrics, DefaultsSuitTheLoss) {
 
 TEST(Metrics, LabelsOutOfRangeAreRefused) {
   const std::vector<float> logits = {0, 1};
-  const std::vector<std::int64_t> labels = {2};
+  const std::vector<std::int32_t> labels = {2};
   const std::vector<MetricPtr> metrics = make_metrics({"accuracy"}, Task::kClasses, 2);
   EXPECT_THROW(metrics.back()->measure({.samples = 1, .outputs = logits, .labels = labels}), Error);
 }

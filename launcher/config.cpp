@@ -1,0 +1,362 @@
+#include "launcher/config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <set>
+
+#include "core/base/error.h"
+#include "core/base/hash.h"
+#include "launcher/metrics.h"
+
+namespace lockstep {
+namespace {
+
+using Table = std::shared_ptr<Settings>;
+
+// Microbatches of "auto" where there are fewer workers than that.
+constexpr std::int64_t kAutoMicrobatches = 8;
+
+// An integer that must be at least `least`.
+std::int64_t integer_from(Settings& section, const std::string& key, std::int64_t fallback,
+                          std::int64_t least) {
+  const std::int64_t value = section.integer(key, fallback);
+  if (value < least) {
+    section.refuse(key, text("found ", value, ", expected an integer of at least ", least));
+  }
+  return value;
+}
+
+// A finite number that must be at least 0, or above 0 where `positive`.
+double real_from(Settings& section, const std::string& key, double fallback, bool positive) {
+  const double value = section.real(key, fallback);
+  if (!std::isfinite(value) || value < 0.0 || (positive && value == 0.0)) {
+    section.refuse(
+        key, text("found ", value, ", expected a number ", positive ? "above 0" : "of at least 0"));
+  }
+  return value;
+}
+
+// Words none of which is empty, and which differ.
+std::vector<std::string> names_from(Settings& section, const std::string& key,
+                                    const std::vector<std::string>& fallback) {
+  const std::vector<std::string> names = section.words(key, fallback);
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    if (name.empty()) section.refuse(key, "found an empty text, expected a name");
+    if (!seen.insert(name).second) section.refuse(key, text("\"", name, "\" is named twice"));
+  }
+  return names;
+}
+
+// The word that a setting holds; null where there is none.
+const std::string* word_of(const Setting* setting) {
+  return setting == nullptr ? nullptr : std::get_if<std::string>(&setting->value);
+}
+
+// Where a key that must be there is missing, an unknown key is the likelier mistake: refuses that
+// first.
+void look_for_misspelling(Settings& section, const std::string& missing) {
+  if (section.has(missing)) return;
+  section.find(missing);
+  section.finish();
+}
+
+// Refuses unknown sections before anything else: a misspelt one would seem to be missing.
+void check_sections(Settings& root) {
+  const std::vector<std::string> sections = {"run",      "data",       "train",
+                                             "evaluate", "checkpoint", "layer"};
+  for (const std::string& key : root.keys()) {
+    if (std::ranges::find(sections, key) != sections.end()) continue;
+    const std::string nearest = nearest_name(key, sections);
+    root.refuse(key, nearest.empty() ? "unknown section; valid: run, data, train, evaluate, "
+                                       "checkpoint and [[layer]]"
+                                     : "unknown section; did you mean \"" + nearest + "\"?");
+  }
+}
+
+RunConfig read_run(Settings& section) {
+  RunConfig run;
+  run.seed = std::uint64_t(integer_from(section, "seed", std::int64_t(run.seed), 0));
+  run.threads = integer_from(section, "threads", run.threads, 1);
+  run.deadline = real_from(section, "deadline", run.deadline, true);
+  run.time_limit = real_from(section, "time_limit", run.time_limit, false);
+  return run;
+}
+
+void read_normalize(Settings& section, DataConfig& data) {
+  const Setting* setting = section.find("normalize");
+  const bool is_number =
+      setting != nullptr && (std::holds_alternative<double>(setting->value) ||
+                             std::holds_alternative<std::int64_t>(setting->value));
+  if (is_number) {
+    data.normalize.kind = "scale";
+    data.normalize.factor = 1.0 / real_from(section, "normalize", 1.0, true);
+  } else {
+    data.normalize.kind = section.choice("normalize", {"none", "standard", "minmax"}, "none");
+  }
+  if (data.normalize.kind == "standard" || data.normalize.kind == "minmax") {
+    data.normalize.axis =
+        section.choice("normalize_axis", {"feature", "array"}, data.normalize.axis);
+  } else if (section.has("normalize_axis")) {
+    section.refuse("normalize_axis", "is used only where normalize is \"standard\" or \"minmax\"");
+  }
+}
+
+void read_held_out(Settings& section, DataConfig& data) {
+  if (!data.test.empty()) {
+    for (const char* key : {"split", "stratified"}) {
+      if (section.has(key)) section.refuse(key, "is used only where data.test is not given");
+    }
+    data.split = 0.0;
+    return;
+  }
+  data.split = section.real("split", data.split);
+  if (!(data.split >= 0.0 && data.split < 1.0)) {
+    section.refuse("split", text("found ", data.split,
+                                 ", expected the part that is held out, at least 0 and below 1"));
+  }
+  data.stratified = section.boolean("stratified", data.stratified);
+}
+
+DataConfig read_data(Settings& section) {
+  DataConfig data;
+  data.test = names_from(section, "test", {});
+  read_held_out(section, data);
+  data.inputs = names_from(section, "inputs", data.inputs);
+  if (data.inputs.empty()) section.refuse("inputs", "found none, expected at least one array");
+  data.target = section.word("target", data.target);
+  if (data.target.empty()) section.refuse("target", "found an empty text, expected an array");
+  data.weights = section.word("weights", data.weights);
+  data.sample_shape = section.integer_list("sample_shape", {});
+  for (const std::int64_t extent : data.sample_shape) {
+    if (extent < 1) {
+      section.refuse("sample_shape", text("found the extent ", extent, ", expected at least 1"));
+    }
+  }
+  if (data.sample_shape.size() + 1 > std::size_t(Shape::kMaxRank)) {
+    section.refuse("sample_shape", text("found ", data.sample_shape.size(),
+                                        " extents, expected at most ", Shape::kMaxRank - 1));
+  }
+  read_normalize(section, data);
+  data.shuffle = section.boolean("shuffle", data.shuffle);
+  data.classes = integer_from(section, "classes", data.classes, 0);
+  const std::string* cache = word_of(section.find("cache"));
+  if (cache != nullptr && *cache == "none") {
+    section.refuse("cache", "\"none\" is not supported yet; expected \"auto\" or \"memory\"");
+  }
+  data.cache = section.choice("cache", {"auto", "memory"}, "auto") == "memory" ? CacheKind::kMemory
+                                                                               : CacheKind::kAuto;
+  look_for_misspelling(section, "train");
+  data.train = names_from(section, "train", {});
+  if (data.train.empty()) {
+    section.refuse("train", "missing; expected the name of a data set or the path of an HDF5 file");
+  }
+  return data;
+}
+
+std::int64_t read_microbatches(Settings& section, std::int64_t global_batch) {
+  const Setting* setting = section.find("microbatches");
+  if (setting == nullptr || std::holds_alternative<std::string>(setting->value)) {
+    const std::string word = section.choice("microbatches", {"auto", "world"}, "auto");
+    return word == "world" ? kMicrobatchesWorld : kMicrobatchesAuto;
+  }
+  if (!std::holds_alternative<std::int64_t>(setting->value)) {
+    section.refuse("microbatches", "expected an integer, \"auto\" or \"world\"");
+  }
+  const std::int64_t count = integer_from(section, "microbatches", 1, 1);
+  if (count > global_batch) {
+    section.refuse("microbatches", text("found ", count, ", expected at most the global batch of ",
+                                        global_batch, " samples"));
+  }
+  return count;
+}
+
+TrainConfig read_train(Settings& section) {
+  TrainConfig train;
+  train.epochs = integer_from(section, "epochs", train.epochs, 1);
+  train.steps = integer_from(section, "steps", train.steps, 0);
+  train.global_batch = integer_from(section, "global_batch", train.global_batch, 1);
+  train.microbatches = read_microbatches(section, train.global_batch);
+  train.optimizer = Optimizer::make(section);
+  train.learning_rate = Schedule::make(section);
+  train.precision = section.choice("precision", {"f32", "bf16"}, "f32") == "bf16"
+                        ? TrainPrecision::kBF16
+                        : TrainPrecision::kF32;
+  train.reduction = section.choice("reduction", {"exact", "fast"}, "exact") == "fast"
+                        ? ReductionKind::kFast
+                        : ReductionKind::kExact;
+  train.clip_norm = real_from(section, "clip_norm", train.clip_norm, false);
+  look_for_misspelling(section, "loss");
+  train.loss = Loss::make(section);
+  return train;
+}
+
+EvaluateConfig read_evaluate(Settings& section, Task task) {
+  EvaluateConfig evaluate;
+  evaluate.every = integer_from(section, "every", evaluate.every, 0);
+  evaluate.metrics = names_from(section, "metrics", default_metrics(task));
+  for (const std::string& name : evaluate.metrics) {
+    try {
+      check_metric(name, task);
+    } catch (const Error& error) {
+      section.refuse("metrics", error.what());
+    }
+  }
+  evaluate.batch = integer_from(section, "batch", evaluate.batch, 1);
+  return evaluate;
+}
+
+CheckpointConfig read_checkpoint(Settings& section) {
+  CheckpointConfig checkpoint;
+  checkpoint.every_steps = integer_from(section, "every_steps", checkpoint.every_steps, 0);
+  checkpoint.keep = integer_from(section, "keep", checkpoint.keep, 1);
+  return checkpoint;
+}
+
+// The cross-entropies take logits: an activation to probabilities before them would be applied
+// twice.
+void check_logits(Settings& root, const Loss& loss) {
+  if (!loss.kind().ends_with("cross_entropy")) return;
+  Settings& last = *root.tables("layer").back();
+  for (const char* key : {"type", "activation"}) {
+    const std::string* word = word_of(last.find(key));
+    if (word == nullptr || (*word != "softmax" && *word != "sigmoid")) continue;
+    last.refuse(key,
+                text("found \"", *word, "\" at the end of the model, but the loss ", loss.kind(),
+                     " takes logits and applies it itself; expected no activation here"));
+  }
+}
+
+// TOML ------------------------------------------------------------------------------------------
+//   document = { key " = " value } { "[" path "]" { key " = " value } | "[[" path "]]" ... }
+
+std::string toml_text(const std::string& word) {
+  std::string out = "\"";
+  for (const char c : word) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      constexpr char kHex[] = "0123456789abcdef";
+      out += "\\u00";
+      out += kHex[c >> 4];
+      out += kHex[c & 15];
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+std::string toml_key(const std::string& key) {
+  const bool bare = !key.empty() && std::ranges::all_of(key, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  });
+  return bare ? key : toml_text(key);
+}
+
+// The shortest text that reads back as the same double.
+std::string toml_real(double value) {
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  char buffer[32];
+  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), value);
+  require(error == std::errc(), "a double does not fit in 32 characters");
+  std::string out(buffer, end);
+  return out.find_first_of(".e") == std::string::npos ? out + ".0" : out;
+}
+
+std::string toml_value(const Setting& setting);
+
+std::string toml_inline_table(Settings& table) {
+  std::string out;
+  for (const std::string& key : table.keys()) {
+    out += (out.empty() ? "" : ", ") + toml_key(key) + " = " + toml_value(*table.find(key));
+  }
+  return out.empty() ? "{}" : "{ " + out + " }";
+}
+
+std::string toml_value(const Setting& setting) {
+  if (const auto* flag = std::get_if<bool>(&setting.value)) return *flag ? "true" : "false";
+  if (const auto* number = std::get_if<std::int64_t>(&setting.value)) {
+    return std::to_string(*number);
+  }
+  if (const auto* number = std::get_if<double>(&setting.value)) return toml_real(*number);
+  if (const auto* word = std::get_if<std::string>(&setting.value)) return toml_text(*word);
+  if (const auto* table = std::get_if<Table>(&setting.value)) return toml_inline_table(**table);
+  std::string out;
+  for (const Setting& item : std::get<Setting::List>(setting.value)) {
+    out += (out.empty() ? "" : ", ") + toml_value(item);
+  }
+  return "[" + out + "]";
+}
+
+bool is_list_of_tables(const Setting& setting) {
+  const auto* list = std::get_if<Setting::List>(&setting.value);
+  return list != nullptr && !list->empty() && std::ranges::all_of(*list, [](const Setting& item) {
+           return std::holds_alternative<Table>(item.value);
+         });
+}
+
+void write_table(Settings& table, const std::string& path, std::string& out) {
+  const auto is_value = [&](const std::string& key) {
+    const Setting& setting = *table.find(key);
+    return !std::holds_alternative<Table>(setting.value) && !is_list_of_tables(setting);
+  };
+  for (const std::string& key : table.keys()) {
+    if (is_value(key)) out += toml_key(key) + " = " + toml_value(*table.find(key)) + '\n';
+  }
+  for (const std::string& key : table.keys()) {
+    if (is_value(key)) continue;
+    const std::string name = path.empty() ? toml_key(key) : path + "." + toml_key(key);
+    const Setting& setting = *table.find(key);
+    if (const auto* child = std::get_if<Table>(&setting.value)) {
+      out += text(out.empty() ? "" : "\n", '[', name, "]\n");
+      write_table(**child, name, out);
+      continue;
+    }
+    for (const Setting& item : std::get<Setting::List>(setting.value)) {
+      out += text(out.empty() ? "" : "\n", "[[", name, "]]\n");
+      write_table(*std::get<Table>(item.value), name, out);
+    }
+  }
+}
+
+}  // namespace
+
+std::int64_t Config::microbatches(std::int64_t world_size) const {
+  std::int64_t count = train.microbatches;
+  if (count == kMicrobatchesAuto) count = std::max(kAutoMicrobatches, world_size);
+  if (count == kMicrobatchesWorld) count = world_size;
+  return std::min(count, train.global_batch);
+}
+
+Config read_config(Settings& root, const LayerRegistry& layers) {
+  check_sections(root);
+  Config config;
+  config.run = read_run(root.table("run"));
+  config.data = read_data(root.table("data"));
+  config.train = read_train(root.table("train"));
+  config.evaluate = read_evaluate(root.table("evaluate"), task_of_loss(config.train.loss->kind()));
+  config.checkpoint = read_checkpoint(root.table("checkpoint"));
+  config.model = read_model(root, layers, config.data.inputs);
+  check_logits(root, *config.train.loss);
+  root.finish();
+  config.toml = to_toml(*root.resolved());
+  return config;
+}
+
+std::string to_toml(Settings& tree) {
+  std::string out;
+  write_table(tree, "", out);
+  return out;
+}
+
+std::string config_hash(const Config& config) {
+  Sha256 hash;
+  hash.update(std::as_bytes(std::span(config.toml)));
+  return hash.hex();
+}
+
+}  // namespace lockstep

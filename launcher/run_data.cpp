@@ -1,0 +1,134 @@
+#include "launcher/run_data.h"
+
+#include <algorithm>
+
+#include "core/base/error.h"
+#include "core/base/hash.h"
+#include "datasets/split.h"
+
+namespace lockstep {
+namespace {
+
+std::vector<std::string> needed_arrays(const Config& config) {
+  std::vector<std::string> out = config.data.inputs;
+  out.push_back(config.data.target);
+  if (!config.data.weights.empty()) out.push_back(config.data.weights);
+  return out;
+}
+
+std::shared_ptr<const Dataset> open_dataset(const Config& config,
+                                            const std::vector<std::string>& sources) {
+  return Dataset::open(sources, {.arrays = needed_arrays(config)});
+}
+
+Split cut(const Config& config, const Dataset& dataset) {
+  if (!config.data.stratified) return split(config.run.seed, dataset.size(), config.data.split);
+  const int target = dataset.find(config.data.target);
+  dataset.count_classes(target);  // refuses what is no label
+  std::vector<std::int64_t> all(dataset.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
+  std::vector<std::int32_t> labels(all.size());
+  check_input(dataset.arrays()[target].sample.elements() == 1, "data.stratified: array \"",
+              config.data.target, "\" has ", dataset.arrays()[target].sample.elements(),
+              " values a sample, expected one label");
+  dataset.gather(target, all, labels.data());
+  return split_stratified(config.run.seed, labels, config.data.split);
+}
+
+NormalizeOptions normalize_options(const DataConfig& data) {
+  NormalizeOptions options;
+  switch (data.normalize) {
+    case NormalizeKind::kNone: options.kind = "none"; break;
+    case NormalizeKind::kStandard: options.kind = "standard"; break;
+    case NormalizeKind::kMinMax: options.kind = "minmax"; break;
+    case NormalizeKind::kScale:
+      options.kind = "scale";
+      options.factor = 1.0 / data.scale;
+      break;
+  }
+  const auto& axis = data.normalize_axis;
+  check_input(axis.empty() || (axis.size() == 1 && axis[0] == -1),
+              "data.normalize_axis: found other axes, expected [-1] (one mean and scale for each feature "
+              "or channel) or [] (one for everything)");
+  options.axis = axis.empty() ? "array" : "feature";
+  return options;
+}
+
+LoaderInput loader_input(const Config& config, const RunData& data, std::size_t index,
+                         bool as_integers) {
+  const Dataset& dataset = *data.train.dataset;
+  LoaderInput input{.array = config.data.inputs[index], .sample_shape = {}, .normalization = {}};
+  const int array = dataset.find(input.array);
+  if (index == 0 && !config.data.sample_shape.empty()) {
+    const Shape shape{std::span<const std::int64_t>(config.data.sample_shape)};
+    const Shape& stored = dataset.arrays()[array].sample;
+    check_input(shape.elements() == stored.elements(), "data.sample_shape: found ", shape, " (",
+                shape.elements(), " elements), expected as many elements as array \"", input.array,
+                "\" stores for a sample: ", stored);
+    input.sample_shape = shape;
+  }
+  if (index == 0 && !as_integers) {
+    input.normalization = compute_normalization(normalize_options(config.data), data.train, array);
+  }
+  return input;
+}
+
+}  // namespace
+
+RunData open_run_data(const Config& config) {
+  RunData data;
+  const auto dataset = open_dataset(config, config.data.train);
+  if (!config.data.test.empty()) {
+    data.train = whole(dataset);
+    data.test = whole(open_dataset(config, config.data.test));
+  } else if (config.data.split > 0) {
+    Split parts = cut(config, *dataset);
+    data.train = {dataset, std::move(parts.train)};
+    data.test = {dataset, std::move(parts.test)};
+  } else {
+    data.train = whole(dataset);
+  }
+  for (std::size_t i = 0; i < config.data.inputs.size(); ++i) {
+    const bool as_integers = config.model.wants_integers(config.data.inputs[i]);
+    data.inputs.push_back(loader_input(config, data, i, as_integers));
+    const Shape stored = dataset->array(config.data.inputs[i]).sample;
+    data.model_inputs.push_back({.name = config.data.inputs[i],
+                                 .sample = data.inputs.back().sample_shape.value_or(stored),
+                                 .dtype = as_integers ? DType::kI32 : DType::kF32});
+  }
+  const DatasetArray& target = dataset->array(config.data.target);
+  data.target = {config.train.loss->target_type(), target.sample, nullptr};
+  data.class_names = target.class_names;
+  data.target_names = target.feature_names;
+  return data;
+}
+
+Subset open_like(const Config& config, const RunData& run, const std::string& source) {
+  Subset subset = whole(open_dataset(config, {source}));
+  for (const LoaderInput& input : run.inputs) {
+    const Shape& expected = run.train.dataset->array(input.array).sample;
+    const Shape& found = subset.dataset->array(input.array).sample;
+    check_input(found == expected, source, ": array \"", input.array, "\" has samples of shape ",
+                found, ", the run was trained on ", expected);
+  }
+  return subset;
+}
+
+Loader make_loader(const Config& config, const RunData& data, const Subset& subset,
+                   std::int64_t batch, SampleOrder order, std::int64_t classes) {
+  return Loader(subset, {.inputs = data.inputs,
+                         .target = config.data.target,
+                         .target_dtype = data.target.dtype,
+                         .classes = classes,
+                         .weights = config.data.weights,
+                         .order = order,
+                         .seed = config.run.seed,
+                         .global_batch = batch});
+}
+
+std::string describe(const Dataset& dataset) {
+  return text(dataset.files().front(), " (", dataset.size(), " samples, fingerprint ",
+              hex_of(dataset.fingerprint()), ")");
+}
+
+}  // namespace lockstep

@@ -1,0 +1,351 @@
+#include "launcher/training.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "core/base/error.h"
+#include "core/base/hash.h"
+#include "core/base/random.h"
+
+namespace lockstep {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::uint32_t stream_of(const std::string& name) {
+  std::uint32_t hash = 2166136261u;  // FNV-1a
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return hash & 0xffffffu;
+}
+
+ForwardGraph forward_graph(const Model& model, std::int64_t batch, bool training,
+                           std::uint64_t seed) {
+  ModelGraph built = model.build(batch, training, seed);
+  return {std::move(built.graph), built.output, std::move(built.parameters),
+          std::move(built.statistics)};
+}
+
+}  // namespace
+
+// A Plan with the memory of its inputs.
+struct Training::BoundPlan {
+  explicit BoundPlan(Executor made) : executor(std::move(made)) {}
+
+  Executor executor;
+  BatchBuffers buffers;
+  // Inputs that the model reads as integers are filled as f32 first.
+  struct Integers {
+    std::vector<float> staged;
+    std::int32_t* to;
+  };
+  std::vector<Integers> integers;
+  float* learning_rate = nullptr;
+  std::int64_t* step = nullptr;
+};
+
+Training::~Training() = default;
+
+Training::Training(Worker& worker, const Config& config, const RunData& data,
+                   const PipelineOptions& pipeline)
+    : worker_(worker),
+      config_(config),
+      data_(data),
+      model_(config.model.with_inputs(data.model_inputs)),
+      microbatches_(config.microbatches(worker.world_size())),
+      states_(worker.device()),
+      arena_(worker.device()),
+      loader_([&] {
+        CompileOptions options;
+        options.forward = [this, seed = config.run.seed](std::int64_t batch, bool training) {
+          return forward_graph(model_, batch, training, seed);
+        };
+        options.loss = config.train.loss;
+        options.optimizer = config.train.optimizer;
+        options.target_sample = data.target;
+        options.weights = !config.data.weights.empty();
+        options.bf16 = config.train.precision == TrainPrecision::kBF16;
+        options.clip_norm = config.train.clip_norm;
+        options.microbatches = microbatches_;
+        options.pipeline = pipeline;
+        compiler_ = std::make_unique<Compiler>(worker.kernels(), worker.device(),
+                                               worker.communicator(), std::move(options));
+        if (config.train.loss->kind() == "softmax_cross_entropy") {
+          const Shape& output = compiler_->output_sample();
+          check_input(output.rank() >= 1, "the model's output for a sample is ", output,
+                      ", softmax_cross_entropy expects one value for each class");
+          classes_ = output[-1];
+        }
+        return make_loader(config, data, data.train, config.train.global_batch,
+                           config.data.shuffle ? SampleOrder::kShuffled : SampleOrder::kSequential,
+                           classes_);
+      }()),
+      schedule_(config.train.learning_rate) {
+  total_steps_ = config.train.epochs * loader_.batches();
+  if (config.train.steps > 0) total_steps_ = std::min(total_steps_, config.train.steps);
+  schedule_.finish(static_cast<double>(loader_.batches()), std::max<std::int64_t>(1, total_steps_));
+}
+
+// ---- Parameters --------------------------------------------------------------------------------
+
+std::vector<NamedTensor> Training::tensors(bool statistics) {
+  std::vector<NamedTensor> out;
+  for (const Bucket& bucket : compiler_->buckets()) {
+    if (bucket.is_statistics != statistics) continue;
+    auto* values = static_cast<float*>(
+        states_.obtain(bucket.state, {DType::kF32, {bucket.elements}, nullptr}));
+    for (const BucketSlot& slot : bucket.slots) {
+      out.push_back({slot.name, slot.shape,
+                     {values + slot.offset, static_cast<std::size_t>(slot.shape.elements())}});
+    }
+  }
+  std::ranges::sort(out, {}, &NamedTensor::name);
+  return out;
+}
+
+std::vector<NamedTensor> Training::parameters() { return tensors(false); }
+std::vector<NamedTensor> Training::statistics() { return tensors(true); }
+
+std::int64_t Training::parameter_count() const {
+  std::int64_t count = 0;
+  for (const ParameterSpec& parameter : compiler_->parameters()) count += parameter.shape.elements();
+  return count;
+}
+
+void Training::initialize() {
+  std::map<std::string, std::span<float>> values;
+  for (const NamedTensor& tensor : parameters()) values[tensor.name] = tensor.values;
+  for (const NamedTensor& tensor : statistics()) values[tensor.name] = tensor.values;
+  for (const ParameterSpec& parameter : compiler_->parameters()) {
+    const RandomStream random(config_.run.seed, Purpose::kInitialize, stream_of(parameter.name));
+    parameter.initializer.fill(values.at(parameter.name), parameter.shape, random);
+  }
+  for (const StatisticSpec& statistic : compiler_->statistics()) {
+    std::ranges::fill(values.at(statistic.name), statistic.initial);
+  }
+  step_ = 0;
+}
+
+std::string Training::parameters_sha256() {
+  Sha256 digest;
+  for (const NamedTensor& tensor : parameters()) digest.update(std::as_bytes(tensor.values));
+  return digest.hex();
+}
+
+// ---- Plans -------------------------------------------------------------------------------------
+
+std::size_t Training::planned_bytes() const {
+  std::size_t bytes = arena_.bytes();
+  for (const std::string& name : states_.names()) bytes += states_.type(name).bytes();
+  for (const auto& [samples, bound] : training_plans_) {
+    bytes += bound->executor.plan().input_bytes();
+  }
+  return bytes;
+}
+
+const Plan& Training::training_plan() {
+  return bound_training(loader_.batch_size(0)).executor.plan();
+}
+
+SampleRange Training::range_of_rank(std::int64_t samples) const {
+  const Range range = Microbatches(samples, microbatches_)
+                          .samples_of_rank(worker_.rank(), worker_.world_size());
+  return {range.begin, range.end};
+}
+
+void Training::bind_inputs(BoundPlan& bound, const Loader& loader, std::int64_t local_samples) {
+  for (std::size_t i = 0; i < data_.model_inputs.size(); ++i) {
+    const ModelInput& input = data_.model_inputs[i];
+    void* memory = bound.executor.input(input.name);
+    if (memory != nullptr && input.dtype == DType::kI32) {
+      const std::int64_t elements = local_samples * loader.input_shape(static_cast<int>(i)).elements();
+      bound.integers.push_back({std::vector<float>(elements), static_cast<std::int32_t*>(memory)});
+      bound.buffers.inputs.push_back(bound.integers.back().staged.data());
+    } else {
+      bound.buffers.inputs.push_back(static_cast<float*>(memory));
+    }
+  }
+  bound.buffers.target = bound.executor.input("target");
+  bound.buffers.weights = static_cast<float*>(bound.executor.input("weights"));
+  bound.buffers.samples = static_cast<std::int64_t*>(bound.executor.input("sample"));
+  bound.learning_rate = static_cast<float*>(bound.executor.input("learning_rate"));
+  bound.step = static_cast<std::int64_t*>(bound.executor.input("step"));
+}
+
+Training::BoundPlan& Training::bound_training(std::int64_t samples) {
+  std::unique_ptr<BoundPlan>& bound = training_plans_[samples];
+  if (!bound) {
+    bound = std::make_unique<BoundPlan>(
+        Executor(compiler_->training_plan(samples), states_, arena_));
+    bind_inputs(*bound, loader_, range_of_rank(samples).size());
+  }
+  return *bound;
+}
+
+Training::BoundPlan& Training::bound_inference(std::int64_t samples, bool with_loss) {
+  std::unique_ptr<BoundPlan>& bound = inference_plans_[{samples, with_loss}];
+  if (!bound) {
+    bound = std::make_unique<BoundPlan>(
+        Executor(compiler_->inference_plan(samples, with_loss), states_, arena_));
+    bind_inputs(*bound, loader_, samples);
+  }
+  return *bound;
+}
+
+void Training::fill(BoundPlan& bound, Loader& loader, std::int64_t epoch, std::int64_t batch,
+                    Range range) {
+  if (range.size() == 0) return;
+  loader.fill(epoch, batch, {range.begin, range.end}, bound.buffers);
+  for (BoundPlan::Integers& integers : bound.integers) {
+    for (std::size_t i = 0; i < integers.staged.size(); ++i) {
+      integers.to[i] = static_cast<std::int32_t>(integers.staged[i]);
+    }
+  }
+}
+
+// ---- Steps -------------------------------------------------------------------------------------
+
+StepResult Training::run_step() {
+  const std::int64_t epoch = step_ / loader_.batches(), batch = step_ % loader_.batches();
+  const std::int64_t samples = loader_.batch_size(batch);
+  BoundPlan& bound = bound_training(samples);
+  StepResult result;
+  result.samples = samples;
+  result.learning_rate = schedule_.at(step_);
+
+  const auto start = Clock::now();
+  const SampleRange range = range_of_rank(samples);
+  fill(bound, loader_, epoch, batch, {range.begin, range.end});
+  *bound.learning_rate = static_cast<float>(result.learning_rate);
+  *bound.step = step_;
+  const auto filled = Clock::now();
+  bound.executor.run();
+  const double run_seconds = seconds_since(filled);
+
+  result.loss = *static_cast<const float*>(bound.executor.output("loss"));
+  result.gradient_norm = *static_cast<const float*>(bound.executor.output("gradient_norm"));
+  result.data_seconds = std::chrono::duration<double>(filled - start).count();
+  result.exchange_seconds = bound.executor.communication_seconds();
+  result.compute_seconds = run_seconds - result.exchange_seconds;
+  if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) ++step_;
+  return result;
+}
+
+std::string Training::find_not_finite() {
+  const std::int64_t epoch = step_ / loader_.batches(), batch = step_ % loader_.batches();
+  const std::int64_t samples = loader_.batch_size(batch);
+  const Microbatches cut(samples, microbatches_);
+  const Range mine = cut.of_rank(worker_.rank(), worker_.world_size());
+  std::string found;
+  for (std::int64_t m = mine.begin; m < mine.end && found.empty(); ++m) {
+    const Range range = cut.samples_of(m);
+    BoundPlan bound(Executor(compiler_->inspection_plan(range.size(), samples), states_, arena_));
+    bind_inputs(bound, loader_, range.size());
+    fill(bound, loader_, epoch, batch, range);
+    if (bound.step != nullptr) *bound.step = step_;
+    bound.executor.run();
+    for (const PlanValue& output : bound.executor.plan().outputs) {
+      const bool inner = output.name.find(' ') != std::string::npos;  // "<number> <node>"
+      if (!inner) continue;
+      const auto* values = static_cast<const float*>(bound.executor.output(output.name));
+      const auto* end = values + output.type.elements();
+      if (std::all_of(values, end, [](float v) { return std::isfinite(v); })) continue;
+      found = output.name.substr(output.name.find(' ') + 1);
+      break;
+    }
+  }
+  for (const std::string& name : gather_texts(worker_.communicator(), found, "search for NaN")) {
+    if (!name.empty()) return name;
+  }
+  return {};
+}
+
+// ---- Evaluation --------------------------------------------------------------------------------
+
+namespace {
+
+// States of several metrics of one batch as one list of doubles: batch, then for each metric length and state.
+void append_states(std::vector<double>& out, std::int64_t batch,
+                   const std::vector<std::vector<double>>& states) {
+  out.push_back(static_cast<double>(batch));
+  for (const auto& state : states) {
+    out.push_back(static_cast<double>(state.size()));
+    out.insert(out.end(), state.begin(), state.end());
+  }
+}
+
+}  // namespace
+
+std::vector<MetricValue> Training::evaluate(const Subset& subset, const OutputSink& outputs_of) {
+  const Task task = task_of_loss(config_.train.loss->kind());
+  const Shape& output = compiler_->output_sample();
+  const auto metrics = make_metrics(config_.evaluate.metrics, task,
+                                    task == Task::kClasses ? classes_ : output.elements());
+  Loader loader = make_loader(config_, data_, subset, config_.evaluate.batch,
+                              SampleOrder::kSequential, classes_);
+  std::vector<double> mine;
+  for (std::int64_t batch = worker_.rank(); batch < loader.batches(); batch += worker_.world_size()) {
+    const std::int64_t samples = loader.batch_size(batch);
+    BoundPlan& bound = bound_inference(samples, true);
+    fill(bound, loader, 0, batch, {0, samples});
+    bound.executor.run();
+    const auto* outputs = static_cast<const float*>(bound.executor.output("output"));
+    const std::size_t targets = samples * data_.target.elements();
+    MetricBatch measured{.samples = samples,
+                         .outputs = {outputs, static_cast<std::size_t>(samples * output.elements())}};
+    if (data_.target.dtype == DType::kI32) {
+      measured.labels = {static_cast<const std::int32_t*>(bound.buffers.target), targets};
+    } else {
+      measured.targets = {static_cast<const float*>(bound.buffers.target), targets};
+    }
+    if (bound.buffers.weights != nullptr) {
+      measured.weights = {bound.buffers.weights, static_cast<std::size_t>(samples)};
+    }
+    measured.loss = *static_cast<const float*>(bound.executor.output("loss"));
+    std::vector<std::vector<double>> states;
+    for (const MetricPtr& metric : metrics) states.push_back(metric->measure(measured));
+    append_states(mine, batch, states);
+    if (outputs_of) outputs_of(batch * config_.evaluate.batch, samples, outputs);
+  }
+
+  // Every rank merges the states of all batches in the order of the batches.
+  const auto all = gather_doubles(worker_.communicator(), mine, "evaluation");
+  std::vector<std::size_t> at(all.size(), 0);
+  std::vector<std::vector<double>> totals;
+  for (const MetricPtr& metric : metrics) totals.push_back(metric->empty());
+  for (std::int64_t batch = 0; batch < loader.batches(); ++batch) {
+    const std::size_t rank = batch % all.size();
+    const std::vector<double>& from = all[rank];
+    std::size_t& position = at[rank];
+    require(from.at(position++) == static_cast<double>(batch), "evaluation: batches out of order");
+    for (std::size_t k = 0; k < metrics.size(); ++k) {
+      const auto length = static_cast<std::size_t>(from.at(position++));
+      metrics[k]->merge(totals[k], std::span(from).subspan(position, length));
+      position += length;
+    }
+  }
+  std::vector<MetricValue> values;
+  for (std::size_t k = 0; k < metrics.size(); ++k) values.push_back(metrics[k]->value(totals[k]));
+  return values;
+}
+
+std::vector<float> Training::predict(Loader& loader) {
+  const std::int64_t elements = compiler_->output_sample().elements();
+  std::vector<float> out(loader.size() * elements);
+  for (std::int64_t batch = 0; batch < loader.batches(); ++batch) {
+    const std::int64_t samples = loader.batch_size(batch);
+    BoundPlan& bound = bound_inference(samples, false);
+    fill(bound, loader, 0, batch, {0, samples});
+    bound.executor.run();
+    const auto* outputs = static_cast<const float*>(bound.executor.output("output"));
+    std::copy_n(outputs, samples * elements,
+                out.data() + batch * loader.options().global_batch * elements);
+  }
+  return out;
+}
+
+}  // namespace lockstep

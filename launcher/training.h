@@ -1,0 +1,120 @@
+// The training of one model on one worker: Plans, parameters, steps and evaluation. It writes no files and prints
+// nothing; the trainer does that around it.
+//
+// All ranks of a world make the same calls in the same order.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/plan/executor.h"
+#include "datasets/loader.h"
+#include "dist/compile.h"
+#include "dist/microbatches.h"
+#include "launcher/config.h"
+#include "launcher/metrics.h"
+#include "launcher/run_data.h"
+#include "launcher/worker.h"
+
+namespace lockstep {
+
+struct StepResult {
+  float loss = 0;           // of the whole batch
+  float gradient_norm = 0;  // before clipping
+  double learning_rate = 0;
+  std::int64_t samples = 0;  // in the global batch
+  double data_seconds = 0;      // filling the inputs
+  double compute_seconds = 0;   // forward, backward, update
+  double exchange_seconds = 0;  // steps of the communication stream
+};
+
+// A tensor of the training state, canonical f32.
+struct NamedTensor {
+  std::string name;
+  Shape shape;
+  std::span<float> values;  // in the worker's memory
+};
+
+class Training {
+ public:
+  // `worker` and `data` outlive the training. Errors are bad_input: nothing has been written yet.
+  Training(Worker& worker, const Config& config, const RunData& data, const PipelineOptions& pipeline);
+
+  // Parameters and statistics as their initialisers say; moments zero; step 0.
+  void initialize();
+
+  std::int64_t steps_per_epoch() const { return loader_.batches(); }
+  std::int64_t total_steps() const { return total_steps_; }
+  std::int64_t step() const { return step_; }
+  void set_step(std::int64_t step) { step_ = step; }
+  std::int64_t microbatches() const { return microbatches_; }
+
+  // One optimizer step on batch `step() % steps_per_epoch()` of its epoch. Afterwards step() is one more, unless loss
+  // or gradient are not finite: then the gradient changed nothing and step() stays.
+  StepResult run_step();
+
+  // Where the first value that is not finite arises in the batch that run_step() just refused: "layer conv1
+  // (output)". All ranks call it; the answer is the same on all.
+  std::string find_not_finite();
+
+  // Evaluates every sample of the subset exactly once, on all ranks together. `outputs_of`, where given, is called on
+  // the rank that computed them with the outputs of each batch: (first position in the subset, samples, outputs).
+  using OutputSink = std::function<void(std::int64_t first, std::int64_t samples, const float* outputs)>;
+  std::vector<MetricValue> evaluate(const Subset& subset, const OutputSink& outputs_of = nullptr);
+
+  // The outputs f32(samples, output_sample()) of inputs without targets, computed by this rank alone.
+  std::vector<float> predict(Loader& loader);
+
+  // Parameters and running statistics, sorted by name; equal on all ranks.
+  std::vector<NamedTensor> parameters();
+  std::vector<NamedTensor> statistics();
+  std::int64_t parameter_count() const;
+  // SHA-256 of the parameters: canonical f32 bytes in order of name.
+  std::string parameters_sha256();
+
+  Compiler& compiler() { return *compiler_; }
+  StateStore& states() { return states_; }
+  Worker& worker() { return worker_; }
+  const Config& config() const { return config_; }
+  const RunData& data() const { return data_; }
+  std::int64_t classes() const { return classes_; }  // 0 where the loss knows none
+  const Schedule& schedule() const { return schedule_; }
+  // Peak memory of this worker, from the Plans: arena, states and inputs.
+  std::size_t planned_bytes() const;
+  // Makes the Plan of a full batch now (it is made when first needed otherwise) and returns it.
+  const Plan& training_plan();
+
+ private:
+  struct BoundPlan;
+
+  BoundPlan& bound_training(std::int64_t samples);
+  BoundPlan& bound_inference(std::int64_t samples, bool with_loss);
+  void bind_inputs(BoundPlan& bound, const Loader& loader, std::int64_t local_samples);
+  std::vector<NamedTensor> tensors(bool statistics);
+  void fill(BoundPlan& bound, Loader& loader, std::int64_t epoch, std::int64_t batch, Range range);
+  SampleRange range_of_rank(std::int64_t samples) const;
+
+  Worker& worker_;
+  const Config& config_;
+  const RunData& data_;
+  Model model_;
+  std::int64_t microbatches_ = 1;
+  std::int64_t classes_ = 0;
+  std::unique_ptr<Compiler> compiler_;
+  StateStore states_;
+  Arena arena_;
+  Loader loader_;
+  Schedule schedule_;
+  std::int64_t total_steps_ = 0;
+  std::int64_t step_ = 0;
+  std::map<std::int64_t, std::unique_ptr<BoundPlan>> training_plans_;
+  std::map<std::pair<std::int64_t, bool>, std::unique_ptr<BoundPlan>> inference_plans_;
+
+ public:
+  ~Training();
+};
+
+}  // namespace lockstep

@@ -1,0 +1,28 @@
+#include "launcher/worker.h"
+
+#include "core/base/error.h"
+#include "core/device/cpu_device.h"
+#include "dist/exchange_ops.h"
+#include "dist/mpi_communicator.h"
+#include "ops/register.h"
+
+namespace lockstep {
+
+Worker::Worker(std::unique_ptr<Communicator> communicator, int threads)
+    : communicator_(std::move(communicator)), device_(std::make_unique<CpuDevice>(threads)) {
+  register_cpu_kernels(kernels_);
+  register_exchange_cpu(kernels_, *communicator_);
+}
+
+std::unique_ptr<Communicator> join_world(const PromisedWorld& promised, double deadline) {
+  if (promised.launcher.empty()) return make_single_communicator();
+  auto communicator = make_mpi_communicator(deadline);
+  if (communicator->size() != promised.size) {
+    environment_failed(promised.launcher, " started ", promised.size, " processes, but MPI sees ",
+                       communicator->size(),
+                       ": each would train alone. Start with mpirun, or with srun --mpi=pmix");
+  }
+  return communicator;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,39 @@
+// One worker: its device, its place in the world, and the kernels for both.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/kernel/kernel.h"
+#include "dist/communicator.h"
+
+namespace lockstep {
+
+class Worker {
+ public:
+  // A worker on the CPU with `threads` threads.
+  Worker(std::unique_ptr<Communicator> communicator, int threads);
+
+  Device& device() { return *device_; }
+  Communicator& communicator() { return *communicator_; }
+  const KernelRegistry& kernels() const { return kernels_; }
+  int rank() const { return communicator_->rank(); }
+  int world_size() const { return communicator_->size(); }
+
+ private:
+  std::unique_ptr<Communicator> communicator_;
+  std::unique_ptr<Device> device_;
+  KernelRegistry kernels_;
+};
+
+// What the environment says about the world, before MPI is asked: how many processes the launcher promised.
+struct PromisedWorld {
+  int size = 1;
+  std::string launcher;  // "mpirun", "srun"; empty where there is none
+};
+
+// Joins the world that the launcher made; alone, MPI is not even started. Throws failed environment where the
+// launcher promised another number of processes than MPI finds.
+std::unique_ptr<Communicator> join_world(const PromisedWorld& promised, double deadline);
+
+}  // namespace lockstep
