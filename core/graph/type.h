@@ -25,7 +25,7 @@ class Layout {
 struct TensorType {
   DType dtype = DType::kF32;
   Shape shape;
-  std::shared_ptr<const Layout> layout;  // null: row-major
+  std::shared_ptr<const Layout> layout = nullptr;  // null: row-major
 
   std::int64_t elements() const { return shape.elements(); }
   std::size_t bytes() const;
