@@ -1,0 +1,88 @@
+// The command line of the program, read into one plain struct per command.
+//
+// Names that do not exist are bad_input with the nearest name that does. Parsing touches no file;
+// it may be called from any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace lockstep {
+
+enum class DeviceChoice { kAuto, kCpu, kCuda };
+
+// --help, --version: print `text` and exit with code 0.
+struct ShowText {
+  std::string text;
+};
+
+struct TrainCommand {
+  std::string config;            // path of the TOML file
+  std::string run;               // run directory; without --run "runs/<name of the TOML file>"
+  std::vector<std::string> set;  // "train.epochs=5", for read_toml
+  DeviceChoice device = DeviceChoice::kAuto;
+  bool resume = false;
+  bool overwrite = false;  // never together with `resume`
+  bool quiet = false;
+  std::vector<std::string> print_after;   // passes whose result is printed
+  std::vector<std::string> disable_pass;  // optional passes that are left out
+};
+
+struct EvaluateCommand {
+  std::string run;
+  std::string data;  // name of a bundled dataset or a path; empty: the run's test data
+  DeviceChoice device = DeviceChoice::kAuto;
+  bool quiet = false;
+};
+
+struct PredictCommand {
+  std::string run;
+  std::string input, output;  // HDF5 files
+  DeviceChoice device = DeviceChoice::kAuto;
+  bool quiet = false;
+};
+
+struct PlanCommand {
+  std::string config;
+  std::vector<std::string> set;
+  std::int64_t workers = 0;  // 0: as many as there are ranks
+  bool json = false;
+  DeviceChoice device = DeviceChoice::kAuto;
+  std::vector<std::string> print_after, disable_pass;
+};
+
+struct DataInspectCommand {  // data info
+  std::string dataset;       // name of a bundled dataset, or a path
+};
+
+enum class CsvHeader { kAuto, kYes, kNo };
+enum class MissingValues { kError, kMean };
+
+struct DataImportCommand {
+  std::string file;         // CSV
+  std::string output;       // folder for the shards
+  std::string name;         // of the dataset; without --name the file's name without ending
+  std::string label;        // column, by name or number from 0 (-1: the last)
+  bool regression = false;  // labels are numbers; else classes
+  std::vector<std::string> classes;  // names in the order of their numbers; empty: sorted as found
+  std::int64_t shards = 1;
+  std::int64_t skip_lines = 0;  // before the header
+  CsvHeader header = CsvHeader::kAuto;
+  char delimiter = '\0';  // '\0': found out from the first line
+  MissingValues missing = MissingValues::kError;
+};
+
+struct ReportCommand {
+  std::string run;
+  std::string output;  // without --output "<run>/report.html"
+};
+
+using Command = std::variant<ShowText, TrainCommand, EvaluateCommand, PredictCommand, PlanCommand,
+                             DataInspectCommand, DataImportCommand, ReportCommand>;
+
+// `arguments` are those after the program's name. None at all is the same as --help.
+Command parse_command_line(const std::vector<std::string>& arguments);
+
+}  // namespace lockstep
