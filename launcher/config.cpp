@@ -161,9 +161,6 @@ std::int64_t read_microbatches(Settings& section, std::int64_t global_batch) {
     const std::string word = section.choice("microbatches", {"auto", "world"}, "auto");
     return word == "world" ? kMicrobatchesWorld : kMicrobatchesAuto;
   }
-  if (!std::holds_alternative<std::int64_t>(setting->value)) {
-    section.refuse("microbatches", "expected an integer, \"auto\" or \"world\"");
-  }
   const std::int64_t count = integer_from(section, "microbatches", 1, 1);
   if (count > global_batch) {
     section.refuse("microbatches", text("found ", count, ", expected at most the global batch of ",
