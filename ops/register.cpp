@@ -3,6 +3,11 @@
 #include "core/builtin/builtin.h"
 #include "ops/activation/activation.h"
 #include "ops/bias/bias.h"
+#include "ops/layers/activation.h"
+#include "ops/losses/loss.h"
+#include "ops/optimizers/gradient_ops.h"
+#include "ops/optimizers/optimizer.h"
+#include "ops/softmax/softmax.h"
 
 namespace lockstep {
 
@@ -10,12 +15,18 @@ void register_cpu_kernels(KernelRegistry& registry) {
   register_builtin_cpu(registry);
   register_activation_cpu(registry);
   register_bias_cpu(registry);
+  register_gradient_ops_cpu(registry);
+  register_losses_cpu(registry);
+  register_optimizers_cpu(registry);
+  register_softmax_cpu(registry);
 }
 
 std::vector<FusionPattern> fusion_patterns() {
   return {};
 }
 
-void register_layers(LayerRegistry&) {}
+void register_layers(LayerRegistry& registry) {
+  register_activation_layers(registry);
+}
 
 }  // namespace lockstep

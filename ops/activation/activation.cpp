@@ -1,6 +1,7 @@
 #include "ops/activation/activation.h"
 
 #include "core/base/error.h"
+#include "ops/attributes.h"
 
 namespace lockstep {
 namespace {
@@ -55,7 +56,7 @@ std::string_view Activation::name() const {
 }
 
 std::string Activation::attributes() const {
-  if (kind == ActivationKind::kLeakyRelu) return text("negative_slope=", negative_slope);
+  if (kind == ActivationKind::kLeakyRelu) return "negative_slope=" + exact(negative_slope);
   if (kind == ActivationKind::kGeluApproximate) return "approximate=true";
   return {};
 }
@@ -129,7 +130,7 @@ ValueId relu(Graph& graph, ValueId x, const std::string& name) {
   return activation(graph, x, {ActivationKind::kRelu}, name);
 }
 
-ValueId leaky_relu(Graph& graph, ValueId x, float negative_slope, const std::string& name) {
+ValueId leaky_relu(Graph& graph, ValueId x, double negative_slope, const std::string& name) {
   return activation(graph, x, {ActivationKind::kLeakyRelu, negative_slope}, name);
 }
 

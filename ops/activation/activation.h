@@ -24,7 +24,7 @@ enum class ActivationKind { kRelu, kLeakyRelu, kSigmoid, kTanh, kGelu, kGeluAppr
 
 struct Activation {
   ActivationKind kind = ActivationKind::kRelu;
-  float negative_slope = 0.3f;  // of leaky_relu; >= 0
+  double negative_slope = 0.3;  // of leaky_relu; >= 0
 
   // "relu": the name of the op; both gelus are "gelu".
   std::string_view name() const;
@@ -73,7 +73,7 @@ ValueId activation(Graph& graph, ValueId x, const Activation& activation,
                    const std::string& name = "");
 ValueId relu(Graph& graph, ValueId x, const std::string& name = "");
 // REQUIRES: negative_slope >= 0 (bad_input otherwise).
-ValueId leaky_relu(Graph& graph, ValueId x, float negative_slope = 0.3f,
+ValueId leaky_relu(Graph& graph, ValueId x, double negative_slope = 0.3,
                    const std::string& name = "");
 ValueId sigmoid(Graph& graph, ValueId x, const std::string& name = "");
 ValueId tanh(Graph& graph, ValueId x, const std::string& name = "");

@@ -87,7 +87,7 @@ auto with_function(const Activation& activation, const Body& body) {
     case ActivationKind::kRelu:
       return body(Relu{});
     case ActivationKind::kLeakyRelu:
-      return body(LeakyRelu{activation.negative_slope});
+      return body(LeakyRelu{static_cast<float>(activation.negative_slope)});
     case ActivationKind::kSigmoid:
       return body(Sigmoid{});
     case ActivationKind::kTanh:

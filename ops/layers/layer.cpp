@@ -45,6 +45,16 @@ std::uint32_t LayerContext::random_stream() const {
   return (hash >> 24) ^ (hash & 0xffffffu);
 }
 
+// ---- Layer
+// ---------------------------------------------------------------------------------------
+
+ValueId single_input(const LayerContext& context, const std::string& kind,
+                     std::span<const ValueId> inputs) {
+  check_input(inputs.size() == 1, context.layer, " (", kind, "): takes 1 input, got ",
+              inputs.size());
+  return inputs[0];
+}
+
 // ---- LayerRegistry -----------------------------------------------------------------------------
 
 void LayerRegistry::add(const std::string& kind, Maker maker) {

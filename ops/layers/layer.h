@@ -70,6 +70,10 @@ class Layer {
 
 using LayerPtr = std::shared_ptr<const Layer>;
 
+// The input of a layer that takes one; bad_input "<layer> (<kind>): takes 1 input, got 2" otherwise.
+ValueId single_input(const LayerContext& context, const std::string& kind,
+                     std::span<const ValueId> inputs);
+
 // Makes layers from settings: [[layer]] type = "conv2d" filters = 32 ...
 class LayerRegistry {
  public:

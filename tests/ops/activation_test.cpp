@@ -56,8 +56,8 @@ OpCase case_of(const std::string& name, const Activation& activation, const Shap
 const std::vector<std::pair<std::string, Activation>>& all() {
   static const std::vector<std::pair<std::string, Activation>> list = {
       {"relu", {ActivationKind::kRelu}},
-      {"leaky_relu", {ActivationKind::kLeakyRelu, 0.3f}},
-      {"leaky_relu of slope 0", {ActivationKind::kLeakyRelu, 0.0f}},
+      {"leaky_relu", {ActivationKind::kLeakyRelu, 0.3}},
+      {"leaky_relu of slope 0", {ActivationKind::kLeakyRelu, 0.0}},
       {"sigmoid", {ActivationKind::kSigmoid}},
       {"tanh", {ActivationKind::kTanh}},
       {"gelu", {ActivationKind::kGelu}},
@@ -109,8 +109,8 @@ TEST(Activation, HasLimitsAtTheInfinities) {
       EXPECT_EQ(at(activation, -size).dx, 0.0);
     }
   }
-  EXPECT_EQ(at({ActivationKind::kLeakyRelu, 0.5f}, -kInfinity).y, -kInfinity);
-  EXPECT_EQ(at({ActivationKind::kLeakyRelu, 0.5f}, -kInfinity).dx, 0.5);
+  EXPECT_EQ(at({ActivationKind::kLeakyRelu, 0.5}, -kInfinity).y, -kInfinity);
+  EXPECT_EQ(at({ActivationKind::kLeakyRelu, 0.5}, -kInfinity).dx, 0.5);
 }
 
 TEST(Activation, NanStaysNan) {
@@ -126,7 +126,7 @@ TEST(Activation, TraitsAndAttributesSayWhatItIs) {
     EXPECT_EQ(traits.may_overwrite, 0);
     EXPECT_EQ(traits.keeps_zero, value_of(activation, 0.0) == 0.0) << name;
   }
-  EXPECT_EQ(ActivationOp({ActivationKind::kLeakyRelu, 0.25f}).to_string(),
+  EXPECT_EQ(ActivationOp({ActivationKind::kLeakyRelu, 0.25}).to_string(),
             "leaky_relu[negative_slope=0.25]");
   EXPECT_EQ(ActivationOp({ActivationKind::kGeluApproximate}).to_string(), "gelu[approximate=true]");
 }
@@ -158,7 +158,7 @@ TEST(Activation, RefusesWhatItCannotDo) {
     EXPECT_STREQ(error.what(), "r (relu): input is i32(2), expected f32 or bf16");
   }
   try {
-    leaky_relu(graph, x, -1.0f);
+    leaky_relu(graph, x, -1.0);
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(), "leaky_relu: negative_slope is -1, expected 0 or more");

@@ -1,0 +1,84 @@
+// Softmax along the last and along other axes.
+#include "ops/softmax/softmax.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "core/base/error.h"
+#include "tests/core/run_graph.h"
+#include "tests/ops/op_test.h"
+
+namespace lockstep::testing {
+namespace {
+
+OpCase case_of(const std::string& name, const Shape& shape, int axis) {
+  const int at = axis < 0 ? axis + shape.rank() : axis;
+  const std::int64_t n = shape[at], inner = shape.elements(at + 1, shape.rank());
+  const bool trivial = n == 1;  // the result is 1 whatever the input is
+  return {.name = name,
+          .op = std::make_shared<SoftmaxOp>(axis),
+          .inputs = {{DType::kF32, shape}},
+          .reference =
+              [n, inner](const Tensors& in) {
+                Tensors out = {in[0]};
+                std::vector<double>& y = out[0];
+                const auto count = static_cast<std::int64_t>(y.size());
+                for (std::int64_t i = 0; i < count; ++i) {
+                  const std::int64_t first = i / (n * inner) * n * inner + i % inner;
+                  double sum = 0;
+                  for (std::int64_t j = 0; j < n; ++j) sum += std::exp(in[0][first + j * inner]);
+                  y[i] = std::exp(in[0][i]) / sum;
+                }
+                return out;
+              },
+          .low = -3,
+          .high = 3,
+          .reduction_length = static_cast<double>(n),
+          .bf16 = false,
+          .gradient = !trivial};
+}
+
+TEST(Softmax, AgreesWithItsDefinition) {
+  check_ops({case_of("one", {1, 1}, -1), case_of("one class", {5, 1}, -1),
+             case_of("two classes", {1, 2}, 1), case_of("ten classes", {7, 10}, -1),
+             case_of("long", {2, 203}, -1), case_of("vector", {33}, 0),
+             case_of("first axis", {6, 9}, 0), case_of("middle axis", {2, 5, 7}, 1),
+             case_of("wide inner axes", {2, 3, 131}, -2), case_of("no rows", {0, 4}, -1),
+             case_of("no inner elements", {3, 4, 0}, 1)});
+}
+
+std::vector<double> softmax_of(const std::vector<double>& logits) {
+  Graph graph;
+  const auto n = static_cast<std::int64_t>(logits.size());
+  graph.output("y", softmax(graph, graph.input("x", {DType::kF32, {1, n}})));
+  KernelRegistry registry;
+  register_softmax_cpu(registry);
+  CpuDevice device;
+  return run_graph(graph, registry, device, {{"x", logits}})["y"];
+}
+
+TEST(Softmax, IsStableForLogitsOfAnySize) {
+  EXPECT_EQ(softmax_of({1e30, 0, -1e30}), (std::vector<double>{1, 0, 0}));
+  EXPECT_EQ(softmax_of({-1e30, -1e30}), (std::vector<double>{0.5, 0.5}));
+  const double infinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(softmax_of({0, -infinity}), (std::vector<double>{1, 0}));
+  std::vector<double> row(20, 1.0);
+  row[3] = std::numeric_limits<double>::quiet_NaN();
+  for (const double value : softmax_of(row)) EXPECT_TRUE(std::isnan(value));
+}
+
+TEST(Softmax, RefusesAnAxisThatIsNotThere) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {2, 3}});
+  try {
+    softmax(graph, x, 2, "s");
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "s (softmax): axis 2 is not one of the input f32(2, 3)");
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::testing
