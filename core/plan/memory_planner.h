@@ -1,9 +1,12 @@
-// Where each buffer lies in the arena: buffers that live at the same time never overlap, and the arena is as
-// small as a few good orders of placement make it.
+// Where each buffer lies in the arena: buffers that live at the same time never overlap, and the
+// arena is as small as a few good orders of placement make it.
 //
-// Method: greedy best fit by offset (Pisarchyk and Lee, "Efficient memory management for deep neural net
-// inference", MLSys 2020), tried with several orders of the buffers; the smallest peak wins, ties go to the
-// earlier order, so the result is a pure function of the input. Cost O(n^2) for n buffers and each order.
+// Method: greedy best fit by offset (Pisarchyk and Lee, "Efficient memory management for deep
+// neural net inference", MLSys 2020), tried with several orders of the buffers, then with random
+// changes of the best one, until the lower bound or a fixed amount of work is reached. The smallest
+// peak wins, ties go to the earlier order, and the random numbers are fixed, so the result is a
+// pure function of the input. Cost O(n^2) for n buffers and each order, and O(s log s) for s steps;
+// 20,000 buffers take less than a second.
 #pragma once
 
 #include <cstddef>
