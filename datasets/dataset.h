@@ -15,7 +15,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,6 +24,9 @@
 #include "core/base/shape.h"
 
 namespace lockstep {
+
+class Hdf5File;
+struct Hdf5Array;
 
 struct DatasetArray {
   std::string name;
@@ -41,7 +43,7 @@ struct DatasetArray {
 
 struct DatasetOptions {
   // The arrays to hold; empty: all of them.
-  std::vector<std::string> arrays;
+  std::vector<std::string> arrays = {};
   // Bytes that may be taken; 0: what the machine has available.
   std::size_t memory_limit = 0;
 };
@@ -108,7 +110,8 @@ class Dataset {
 
  private:
   Dataset() = default;
-  void append_shard(const std::string& path, const DatasetOptions& options);
+  void read_shards(const DatasetOptions& options);
+  void describe(const Hdf5File& shard, const std::vector<const Hdf5Array*>& found);
   void check_some() const;
 
   std::int64_t size_ = 0;

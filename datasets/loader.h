@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,28 +26,29 @@ namespace lockstep {
 // One input of the model.
 struct LoaderInput {
   std::string array;
+  DType dtype = DType::kF32;  // kF32, or kI32 without normalisation
   // Shape of a sample for the model, of as many elements as the stored one: a (64) as (8, 8, 1).
-  std::optional<Shape> sample_shape;
-  Normalization normalization;  // as from compute_normalization(); none where empty
+  std::optional<Shape> sample_shape = {};
+  Normalization normalization = {};  // as from compute_normalization(); none where empty
 };
 
 struct LoaderOptions {
-  std::vector<LoaderInput> inputs;
-  std::string target;                // "": no target (prediction)
+  std::vector<LoaderInput> inputs = {};
+  std::string target = "";           // "": no target (prediction)
   DType target_dtype = DType::kF32;  // kF32 or kI32
   std::int64_t classes = 0;          // more than 0: targets are labels in [0, classes), checked
-  std::string weights;               // array of one number per sample; "": none
+  std::string weights = "";          // array of one number per sample; "": none
   SampleOrder order = SampleOrder::kShuffled;
   std::uint64_t seed = 0;
   std::int64_t global_batch = 1;
-  // Inputs are converted once, when the loader is made, where they take no more than this as f32;
-  // otherwise in each fill.
+  // Arrays are converted once, when the loader is made, as long as together they take no more than
+  // this; the others are converted in each fill.
   std::size_t convert_limit = std::size_t{1} << 30;
 };
 
 // Where a fill writes. A pointer may be null: that part is then left out.
 struct BatchBuffers {
-  std::vector<float*> inputs;       // one for each input, (samples, sample shape)
+  std::vector<void*> inputs = {};   // one for each input: float or int32_t, (samples, sample shape)
   void* target = nullptr;           // float or int32_t, (samples, target shape)
   float* weights = nullptr;         // (samples)
   std::int64_t* samples = nullptr;  // (samples): number of each sample in its dataset
@@ -67,7 +69,8 @@ class Loader {
   const LoaderOptions& options() const { return options_; }
   const Subset& subset() const { return subset_; }
   const Shape& input_shape(int input) const { return inputs_[input].shape; }  // of one sample
-  const Shape& target_shape() const { return target_shape_; }                 // of one sample
+  // Of one sample. REQUIRES: there is a target.
+  const Shape& target_shape() const { return target_->shape; }
 
   // Writes the samples at `range` of the batch: {0, batch_size(batch)} is all of it.
   // REQUIRES: 0 <= epoch; 0 <= batch < batches(); the range is within the batch.
@@ -77,32 +80,34 @@ class Loader {
   std::vector<std::int64_t> sample_ids(std::int64_t epoch, std::int64_t batch);
 
  private:
-  struct Input {
+  // One array as the model sees it.
+  struct Column {
     int array = 0;
-    Shape shape;
-    std::int64_t elements = 0;     // in one sample
-    std::vector<float> converted;  // (subset size, elements), where converted once
-    const float* rows = nullptr;   // converted values, or the dataset's own; null: convert in fill
-    bool by_id = false;            // rows are numbered as in the dataset, not as in the subset
+    DType dtype = DType::kF32;  // kF32 or kI32
+    Shape shape;                // of one sample
+    Normalization normalization;
+    std::size_t row_bytes = 0;         // as converted
+    std::vector<std::byte> converted;  // (subset size, shape), where it was converted once
+    const std::byte* rows =
+        nullptr;         // converted values, or the dataset's own; null: converted in fill
+    bool by_id = false;  // rows are numbered as in the dataset, not as in the subset
   };
 
-  void prepare_input(const LoaderInput& input, std::size_t& room);
-  void prepare_target();
-  void prepare_weights();
-  void fill_input(std::size_t input, std::span<const std::int64_t> positions, float* out) const;
+  Column make_column(const LoaderInput& input) const;
+  void convert_once(Column& column, std::size_t& room) const;
+  void check_target(const Column& target) const;
+  void check_weights(const Column& weights) const;
+  void fill_column(const Column& column, std::span<const std::int64_t> positions,
+                   std::byte* out) const;
   // The positions in the subset at `range` of the batch; valid until the next call.
   std::span<const std::int64_t> positions(std::int64_t epoch, std::int64_t batch,
                                           SampleRange range);
 
   Subset subset_;
   LoaderOptions options_;
-  std::vector<Input> inputs_;
-  Shape target_shape_;
-  std::int64_t target_elements_ = 0;
-  std::vector<float> float_targets_;         // (subset size, target elements)
-  std::vector<std::int32_t> label_targets_;  // the same; one of the two is used
-  std::vector<float> weights_;               // (subset size)
-  std::vector<std::int64_t> order_;          // of epoch order_epoch_
+  std::vector<Column> inputs_;
+  std::optional<Column> target_, weights_;
+  std::vector<std::int64_t> order_;  // of epoch order_epoch_
   std::int64_t order_epoch_ = -1;
 };
 

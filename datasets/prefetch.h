@@ -4,6 +4,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -49,16 +50,15 @@ class Prefetcher {
  private:
   struct Slot {
     PrefetchedBatch batch;
-    std::vector<std::vector<float>> inputs;
-    std::vector<float> float_target;
-    std::vector<std::int32_t> label_target;
+    std::vector<std::vector<std::byte>> inputs;
+    std::vector<std::byte> target;
     std::vector<float> weights;
     std::vector<std::int64_t> samples;
     bool filled = false;
   };
 
   void run();
-  void fill(Slot& slot, std::int64_t epoch, std::int64_t batch);
+  void fill(Slot& slot);
   void reserve(Slot& slot, std::int64_t samples);
   void stop();
 

@@ -1,5 +1,6 @@
 #include "core/base/hdf5/check.h"
 
+#include <algorithm>
 #include <array>
 
 namespace lockstep {
@@ -137,7 +138,13 @@ Shape shape_of(hid_t space) {
   std::array<hsize_t, Shape::kMaxRank> dims{};
   check_hdf5(H5Sget_simple_extent_dims(space, dims.data(), nullptr), "shape", "H5Sget_dims");
   std::array<std::int64_t, Shape::kMaxRank> out{};
-  for (int axis = 0; axis < rank; ++axis) out[axis] = static_cast<std::int64_t>(dims[axis]);
+  std::int64_t bytes = 8;  // of the widest element
+  for (int axis = 0; axis < rank; ++axis) {
+    out[axis] = static_cast<std::int64_t>(dims[axis]);
+    check_input(out[axis] >= 0 &&
+                    !__builtin_mul_overflow(bytes, std::max(out[axis], std::int64_t{1}), &bytes),
+                "its extents are not possible: their product is over 2^63 bytes");
+  }
   return Shape(std::span<const std::int64_t>(out.data(), static_cast<std::size_t>(rank)));
 }
 
