@@ -35,25 +35,6 @@ Split cut(const Config& config, const Dataset& dataset) {
   return split_stratified(config.run.seed, labels, config.data.split);
 }
 
-NormalizeOptions normalize_options(const DataConfig& data) {
-  NormalizeOptions options;
-  switch (data.normalize) {
-    case NormalizeKind::kNone: options.kind = "none"; break;
-    case NormalizeKind::kStandard: options.kind = "standard"; break;
-    case NormalizeKind::kMinMax: options.kind = "minmax"; break;
-    case NormalizeKind::kScale:
-      options.kind = "scale";
-      options.factor = 1.0 / data.scale;
-      break;
-  }
-  const auto& axis = data.normalize_axis;
-  check_input(axis.empty() || (axis.size() == 1 && axis[0] == -1),
-              "data.normalize_axis: found other axes, expected [-1] (one mean and scale for each feature "
-              "or channel) or [] (one for everything)");
-  options.axis = axis.empty() ? "array" : "feature";
-  return options;
-}
-
 LoaderInput loader_input(const Config& config, const RunData& data, std::size_t index,
                          bool as_integers) {
   const Dataset& dataset = *data.train.dataset;
@@ -67,40 +48,40 @@ LoaderInput loader_input(const Config& config, const RunData& data, std::size_t 
                 "\" stores for a sample: ", stored);
     input.sample_shape = shape;
   }
-  if (index == 0 && !as_integers) {
-    input.normalization = compute_normalization(normalize_options(config.data), data.train, array);
+  if (!as_integers) {
+    input.normalization = compute_normalization(config.data.normalize, data.train, array);
   }
   return input;
 }
 
 }  // namespace
 
-RunData open_run_data(const Config& config) {
+RunData run_data_from(const Config& config, const Subset& train, const Subset& test) {
   RunData data;
-  const auto dataset = open_dataset(config, config.data.train);
-  if (!config.data.test.empty()) {
-    data.train = whole(dataset);
-    data.test = whole(open_dataset(config, config.data.test));
-  } else if (config.data.split > 0) {
-    Split parts = cut(config, *dataset);
-    data.train = {dataset, std::move(parts.train)};
-    data.test = {dataset, std::move(parts.test)};
-  } else {
-    data.train = whole(dataset);
-  }
+  data.train = train;
+  data.test = test;
   for (std::size_t i = 0; i < config.data.inputs.size(); ++i) {
     const bool as_integers = config.model.wants_integers(config.data.inputs[i]);
     data.inputs.push_back(loader_input(config, data, i, as_integers));
-    const Shape stored = dataset->array(config.data.inputs[i]).sample;
+    const Shape stored = train.dataset->array(config.data.inputs[i]).sample;
     data.model_inputs.push_back({.name = config.data.inputs[i],
                                  .sample = data.inputs.back().sample_shape.value_or(stored),
                                  .dtype = as_integers ? DType::kI32 : DType::kF32});
   }
-  const DatasetArray& target = dataset->array(config.data.target);
+  const DatasetArray& target = train.dataset->array(config.data.target);
   data.target = {config.train.loss->target_type(), target.sample, nullptr};
   data.class_names = target.class_names;
-  data.target_names = target.feature_names;
   return data;
+}
+
+RunData open_run_data(const Config& config) {
+  const auto dataset = open_dataset(config, config.data.train);
+  if (!config.data.test.empty()) {
+    return run_data_from(config, whole(dataset), whole(open_dataset(config, config.data.test)));
+  }
+  if (config.data.split <= 0) return run_data_from(config, whole(dataset), {});
+  Split parts = cut(config, *dataset);
+  return run_data_from(config, {dataset, std::move(parts.train)}, {dataset, std::move(parts.test)});
 }
 
 Subset open_like(const Config& config, const RunData& run, const std::string& source) {

@@ -17,12 +17,14 @@ struct RunData {
   std::vector<ModelInput> model_inputs;
   TensorType target;                // of one sample, in the type in which the loss takes it
   std::vector<std::string> class_names;  // empty where the dataset has none
-  std::vector<std::string> target_names;
   bool has_test() const { return test.dataset != nullptr; }
 };
 
 // Opens and cuts the datasets. Errors are bad_input naming file, array and key.
 RunData open_run_data(const Config& config);
+
+// The same for data that is cut already (`test` may be empty): the configuration's inputs, target and normalisation.
+RunData run_data_from(const Config& config, const Subset& train, const Subset& test);
 
 // Another dataset with the same arrays, to be evaluated like the held-out part of `run`: the same inputs and the
 // same normalisation.

@@ -138,13 +138,17 @@ std::string Training::parameters_sha256() {
 
 // ---- Plans -------------------------------------------------------------------------------------
 
-std::size_t Training::planned_bytes() const {
-  std::size_t bytes = arena_.bytes();
-  for (const std::string& name : states_.names()) bytes += states_.type(name).bytes();
-  for (const auto& [samples, bound] : training_plans_) {
-    bytes += bound->executor.plan().input_bytes();
-  }
-  return bytes;
+std::size_t memory_of(const Plan& plan) {
+  return plan.arena_bytes + plan.state_bytes() + plan.input_bytes();
+}
+
+void check_memory(const Device& device, std::size_t bytes, int workers) {
+  const double needed = static_cast<double>(bytes) * workers;
+  const std::size_t available = device.memory_limit();
+  check_input(needed <= static_cast<double>(available), "the Plan needs ", needed / 1e9, " GB (",
+              static_cast<double>(bytes) / 1e9, " GB for each of ", workers, " workers), this machine has ",
+              static_cast<double>(available) / 1e9,
+              " GB available: lower train.global_batch, use more microbatches or fewer workers");
 }
 
 const Plan& Training::training_plan() {
@@ -179,8 +183,9 @@ void Training::bind_inputs(BoundPlan& bound, const Loader& loader, std::int64_t 
 Training::BoundPlan& Training::bound_training(std::int64_t samples) {
   std::unique_ptr<BoundPlan>& bound = training_plans_[samples];
   if (!bound) {
-    bound = std::make_unique<BoundPlan>(
-        Executor(compiler_->training_plan(samples), states_, arena_));
+    Plan plan = compiler_->training_plan(samples);
+    check_memory(worker_.device(), memory_of(plan), worker_.world_size());
+    bound = std::make_unique<BoundPlan>(Executor(std::move(plan), states_, arena_));
     bind_inputs(*bound, loader_, range_of_rank(samples).size());
   }
   return *bound;
@@ -280,10 +285,12 @@ void append_states(std::vector<double>& out, std::int64_t batch,
 
 }  // namespace
 
-std::vector<MetricValue> Training::evaluate(const Subset& subset, const OutputSink& outputs_of) {
+std::vector<MetricValue> Training::evaluate(const Subset& subset, std::vector<std::string> names,
+                                            const OutputSink& outputs_of) {
+  if (names.empty()) names = config_.evaluate.metrics;
   const Task task = task_of_loss(config_.train.loss->kind());
   const Shape& output = compiler_->output_sample();
-  const auto metrics = make_metrics(config_.evaluate.metrics, task,
+  const auto metrics = make_metrics(names, task,
                                     task == Task::kClasses ? classes_ : output.elements());
   Loader loader = make_loader(config_, data_, subset, config_.evaluate.batch,
                               SampleOrder::kSequential, classes_);

@@ -38,6 +38,11 @@ struct NamedTensor {
   std::span<float> values;  // in the worker's memory
 };
 
+// Bytes of a Plan's arena, states and inputs.
+std::size_t memory_of(const Plan& plan);
+// Throws bad_input where `workers` workers that need `bytes` each need more than the machine has.
+void check_memory(const Device& device, std::size_t bytes, int workers);
+
 class Training {
  public:
   // `worker` and `data` outlive the training. Errors are bad_input: nothing has been written yet.
@@ -63,7 +68,9 @@ class Training {
   // Evaluates every sample of the subset exactly once, on all ranks together. `outputs_of`, where given, is called on
   // the rank that computed them with the outputs of each batch: (first position in the subset, samples, outputs).
   using OutputSink = std::function<void(std::int64_t first, std::int64_t samples, const float* outputs)>;
-  std::vector<MetricValue> evaluate(const Subset& subset, const OutputSink& outputs_of = nullptr);
+  // `names`: which metrics; those of the configuration where it is empty.
+  std::vector<MetricValue> evaluate(const Subset& subset, std::vector<std::string> names = {},
+                                    const OutputSink& outputs_of = nullptr);
 
   // The outputs f32(samples, output_sample()) of inputs without targets, computed by this rank alone.
   std::vector<float> predict(Loader& loader);
@@ -82,9 +89,8 @@ class Training {
   const RunData& data() const { return data_; }
   std::int64_t classes() const { return classes_; }  // 0 where the loss knows none
   const Schedule& schedule() const { return schedule_; }
-  // Peak memory of this worker, from the Plans: arena, states and inputs.
-  std::size_t planned_bytes() const;
-  // Makes the Plan of a full batch now (it is made when first needed otherwise) and returns it.
+  // Makes the Plan of a full batch now (it is made when first needed otherwise) and returns it. Throws bad_input where it
+  // does not fit into memory, before any is taken.
   const Plan& training_plan();
 
  private:

@@ -1,0 +1,44 @@
+// The loop over epochs and steps around a Training: evaluation, checkpoints, stopping. What is printed and logged is up
+// to the observer.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "launcher/training.h"
+
+namespace lockstep {
+
+struct Evaluation {
+  std::int64_t step = 0;   // optimizer steps done
+  std::int64_t epoch = 0;  // epochs done
+  std::vector<MetricValue> metrics;
+  double seconds = 0;
+};
+
+// Called on every rank; those that print or write look at the rank themselves.
+class FitObserver {
+ public:
+  virtual ~FitObserver() = default;
+  // `step` and `epoch` count from 1: the step that was just done, and the epoch that it belongs to.
+  virtual void on_step(std::int64_t step, std::int64_t epoch, const StepResult& result) = 0;
+  virtual void on_evaluation(const Evaluation& record) = 0;
+  virtual void on_checkpoint(std::int64_t step, double seconds) = 0;
+};
+
+struct FitOptions {
+  std::string checkpoint_directory;  // empty: no checkpoints
+  // Asked now and then on every rank; if any rank says yes, all stop after the same step.
+  std::function<bool()> stop_requested;
+};
+
+enum class FitStatus { kDone, kStopped };
+
+// Trains from training.step() to training.total_steps(). Evaluates training.data().test, where there is one, every
+// evaluate.every epochs and at the end; writes a checkpoint every checkpoint.every_steps steps (0: at the end of
+// every epoch), at the end and when it is stopped. Throws failed environment, after writing a checkpoint of the last
+// good state, where loss or gradient become NaN or infinite.
+FitStatus fit(Training& training, const FitOptions& options, FitObserver& observer);
+
+}  // namespace lockstep

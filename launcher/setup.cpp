@@ -1,0 +1,50 @@
+#include "launcher/setup.h"
+
+#include "core/base/error.h"
+#include "core/base/hash.h"
+#include "dist/agree.h"
+#include "launcher/toml.h"
+#include "ops/register.h"
+
+namespace lockstep {
+
+Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
+  LayerRegistry layers;
+  register_layers(layers);
+  const auto root = read_toml(path, overrides);
+  return read_config(*root, layers);
+}
+
+void check_device(DeviceChoice device) {
+  check_input(device != DeviceChoice::kCuda,
+              "--device cuda: this version of Lockstep computes on the CPU only; use --device cpu");
+}
+
+std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& environment) {
+  auto setup = std::make_unique<Setup>();
+  // The world needs the configuration's deadline, so a broken configuration is told after joining.
+  std::exception_ptr broken;
+  try {
+    check_device(options.device);
+    setup->config = load_config(options.config_path, options.overrides);
+  } catch (...) {
+    broken = std::current_exception();
+  }
+  const Config& config = setup->config;
+  setup->worker = std::make_unique<Worker>(join_world(environment.world, config.run.deadline),
+                                           static_cast<int>(config.run.threads));
+  Worker& worker = *setup->worker;
+  together(worker.communicator(), [&] {
+    if (broken) std::rethrow_exception(broken);
+    setup->data = open_run_data(config);
+    setup->training =
+        std::make_unique<Training>(worker, config, setup->data, options.pipeline);
+    if (options.compile_training) setup->training->training_plan();
+  });
+  agree(worker.communicator(),
+        {{"configuration", config_hash(config)},
+         {"dataset", hex_of(setup->data.train.dataset->fingerprint())}});
+  return setup;
+}
+
+}  // namespace lockstep

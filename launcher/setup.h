@@ -1,0 +1,40 @@
+// From a configuration to a training that is ready to run, checked on all ranks: what cannot work is refused here.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "launcher/environment.h"
+#include "launcher/options.h"
+#include "launcher/training.h"
+
+namespace lockstep {
+
+struct SetupOptions {
+  std::string config_path;
+  std::vector<std::string> overrides;
+  DeviceChoice device = DeviceChoice::kAuto;
+  PipelineOptions pipeline;
+  bool compile_training = true;  // make the training Plan now
+};
+
+// Everything that a command needs, in the order in which it is made.
+struct Setup {
+  Config config;
+  std::unique_ptr<Worker> worker;
+  RunData data;
+  std::unique_ptr<Training> training;
+};
+
+// Joins the world, reads the configuration, opens the data, compiles, and compares the ranks. Errors are those of all ranks
+// (SharedError).
+std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& environment);
+
+// The configuration of a run directory or a TOML file. Throws bad_input.
+Config load_config(const std::string& path, const std::vector<std::string>& overrides);
+
+// Throws bad_input where the device that was asked for cannot be used.
+void check_device(DeviceChoice device);
+
+}  // namespace lockstep

@@ -1,0 +1,259 @@
+// lockstep train CONFIG: from the configuration to a finished run directory.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <iostream>
+#include <optional>
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "dist/agree.h"
+#include "launcher/checkpoint.h"
+#include "launcher/commands.h"
+#include "launcher/evaluation_detail.h"
+#include "launcher/fit.h"
+#include "launcher/log.h"
+#include "launcher/run_directory.h"
+#include "launcher/setup.h"
+#include "launcher/stop_signal.h"
+#include "launcher/summary.h"
+#include "launcher/tensorboard.h"
+
+namespace lockstep {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+std::int64_t peak_rss_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::vector<std::pair<std::string, double>> scalars(const std::vector<MetricValue>& metrics) {
+  std::vector<std::pair<std::string, double>> out;
+  for (const MetricValue& metric : metrics) {
+    if (metric.shape.rank() == 0) out.emplace_back(metric.name, metric.values.at(0));
+  }
+  return out;
+}
+
+// What rank 0 writes while it trains: log, TensorBoard, progress line. The other ranks only count.
+class RunWriter final : public FitObserver {
+ public:
+  RunWriter(Training& training, const RunDirectory& run, const TrainCommand& command,
+            const ProgramContext& context)
+      : training_(training), context_(context), started_(Clock::now()), last_(started_) {
+    if (training.worker().rank() != 0) return;
+    log_.emplace(run.log(), training.step());
+    events_.emplace(run.path(), training.step());
+    ProgressOptions progress = ProgressLine::options_for(stdout);
+    progress.quiet = command.quiet;
+    progress.epochs = training.config().train.epochs;
+    progress.steps = training.total_steps();
+    progress.first_step = training.step();
+    progress_.emplace(stdout, progress);
+  }
+
+  void on_step(std::int64_t step, std::int64_t epoch, const StepResult& result) override {
+    const Clock::time_point now = Clock::now();
+    const double took = seconds_between(last_, now);
+    last_ = now;
+    last_loss_ = result.loss;
+    if (++steps_done_ == 1) {
+      seconds_to_first_step_ = seconds_between(context_.started, now);
+    } else {
+      steady_samples_ += static_cast<double>(result.samples);
+      steady_seconds_ += took;
+    }
+    if (!log_) return;
+    const StepRecord record{.step = step,
+                            .epoch = epoch,
+                            .loss = result.loss,
+                            .learning_rate = result.learning_rate,
+                            .samples_per_second = static_cast<double>(result.samples) / took,
+                            .elapsed = seconds_between(started_, now),
+                            .seconds = {.data = result.data_seconds,
+                                        .compute = result.compute_seconds,
+                                        .exchange = result.exchange_seconds,
+                                        .checkpoint = checkpoint_seconds_}};
+    checkpoint_seconds_ = 0;
+    log_->step(record);
+    events_->step(record);
+    progress_->step(record);
+  }
+
+  void on_evaluation(const Evaluation& evaluation) override {
+    last_ = Clock::now();
+    if (!log_) return;
+    const auto values = scalars(evaluation.metrics);
+    std::vector<NamedNumber> metrics;
+    for (const auto& [name, value] : values) metrics.push_back({name, value});
+    const EvaluationRecord record{.step = evaluation.step,
+                                  .epoch = evaluation.epoch,
+                                  .metrics = metrics,
+                                  .elapsed = seconds_between(started_, last_),
+                                  .seconds = evaluation.seconds};
+    log_->evaluation(record);
+    events_->evaluation(record);
+    progress_->evaluation(record);
+  }
+
+  void on_checkpoint(std::int64_t, double seconds) override {
+    checkpoint_seconds_ = seconds;
+    last_ = Clock::now();
+    if (log_) log_->flush();
+  }
+
+  void finish() {
+    if (!log_) return;
+    log_->flush();
+    events_->flush();
+    progress_->finish();
+  }
+
+  double seconds() const { return seconds_between(started_, Clock::now()); }
+  double seconds_to_first_step() const { return seconds_to_first_step_; }
+  double samples_per_second() const {
+    return steady_seconds_ > 0 ? steady_samples_ / steady_seconds_ : 0;
+  }
+  double last_loss() const { return last_loss_; }
+
+ private:
+  Training& training_;
+  const ProgramContext& context_;
+  Clock::time_point started_, last_;
+  std::optional<TrainingLog> log_;
+  std::optional<EventFile> events_;
+  std::optional<ProgressLine> progress_;
+  std::int64_t steps_done_ = 0;
+  double steady_samples_ = 0, steady_seconds_ = 0, seconds_to_first_step_ = 0;
+  double checkpoint_seconds_ = 0, last_loss_ = 0;
+};
+
+std::string run_path(const TrainCommand& command) {
+  if (!command.run.empty()) return command.run;
+  return "runs/" + std::filesystem::path(command.config).stem().string();
+}
+
+// Rank 0 makes the run directory; all ranks hear of it when it cannot.
+RunDirectory prepare_directory(const TrainCommand& command, Setup& setup) {
+  RunDirectory run(run_path(command));
+  const ExistingRun existing = command.resume      ? ExistingRun::kResume
+                               : command.overwrite ? ExistingRun::kOverwrite
+                                                   : ExistingRun::kRefuse;
+  together(setup.worker->communicator(), [&] {
+    if (setup.worker->rank() != 0) return;
+    run = RunDirectory::create(run.path(), existing);
+    local_files().write_atomic(run.config(), setup.config.toml);
+  });
+  return run;
+}
+
+void resume_or_initialize(const TrainCommand& command, const RunDirectory& run, Setup& setup) {
+  setup.training->initialize();
+  if (!command.resume) return;
+  LoadedCheckpoint loaded;
+  together(setup.worker->communicator(),
+           [&] { loaded = load_newest_checkpoint(*setup.training, run.checkpoints()); });
+  agree(setup.worker->communicator(), {{"checkpoint", std::to_string(loaded.step)}});
+  if (setup.worker->rank() != 0) return;
+  for (const std::string& why : loaded.passed_over) {
+    std::fprintf(stderr, "lockstep: passed over a broken checkpoint: %s\n", why.c_str());
+  }
+  if (command.quiet) return;
+  if (loaded.found) {
+    std::printf("resumed from %s\n", loaded.path.c_str());
+  } else {
+    std::printf("%s has no checkpoint: starting afresh\n", run.path().c_str());
+  }
+}
+
+Summary summary_of(Setup& setup, const RunWriter& writer, FitStatus status,
+                   const std::vector<MetricValue>& evaluation) {
+  Training& training = *setup.training;
+  Communicator& communicator = setup.worker->communicator();
+  Summary summary;
+  summary.status = status == FitStatus::kDone ? "finished" : "stopped";
+  summary.world_size = communicator.size();
+  summary.microbatches = training.microbatches();
+  summary.global_batch = setup.config.train.global_batch;
+  summary.device = name_of(setup.worker->device().kind());
+  summary.steps = training.step();
+  summary.epochs = training.step() / training.steps_per_epoch();
+  summary.seconds = writer.seconds();
+  summary.seconds_to_first_step = writer.seconds_to_first_step();
+  summary.samples_per_second = writer.samples_per_second();
+  for (const auto& peak : gather_doubles(communicator, {static_cast<double>(peak_rss_bytes())}, "summary")) {
+    summary.peak_rss_bytes = std::max(summary.peak_rss_bytes, static_cast<std::int64_t>(peak.at(0)));
+  }
+  summary.final_loss = writer.last_loss();
+  summary.evaluation = scalars(evaluation);
+  summary.parameters = training.parameter_count();
+  summary.parameters_sha256 = training.parameters_sha256();
+  return summary;
+}
+
+void print_result(const Summary& summary, const RunDirectory& run) {
+  std::string line = text(summary.status, " after ", summary.steps, " steps (", summary.epochs,
+                          " epochs) in ", short_duration(summary.seconds), ", ",
+                          short_number(summary.samples_per_second), " samples/s");
+  for (const auto& [name, value] : summary.evaluation) {
+    char number[32];
+    std::snprintf(number, sizeof number, "%.4g", value);
+    line += ", " + name + " " + number;
+  }
+  std::printf("%s\nrun directory: %s\n", line.c_str(), run.path().c_str());
+}
+
+}  // namespace
+
+int run_command(const TrainCommand& command, const ProgramContext& context) {
+  const auto setup = set_up({.config_path = command.config,
+                             .overrides = command.set,
+                             .device = command.device,
+                             .pipeline = {command.print_after, command.disable_pass, &std::cout}},
+                            context.environment);
+  Training& training = *setup->training;
+  const bool first = setup->worker->rank() == 0;
+  const RunDirectory run = prepare_directory(command, *setup);
+  resume_or_initialize(command, run, *setup);
+  try {
+    StopSignal signal;
+    const double limit = setup->config.run.time_limit;
+    RunWriter writer(training, run, command, context);
+    const FitOptions options{
+        .checkpoint_directory = run.checkpoints(),
+        .stop_requested = [&] { return signal.arrived() || (limit > 0 && writer.seconds() > limit); }};
+    const FitStatus status = fit(training, options, writer);
+    EvaluationDetail detail;
+    if (training.data().has_test()) detail = evaluate_in_detail(training, training.data().test);
+    const Summary summary = summary_of(*setup, writer, status, detail.metrics);
+    if (first) {
+      writer.finish();
+      if (!detail.json.empty()) local_files().write_atomic(run.evaluation(), detail.json);
+      write_summary(run.summary(), summary);
+      if (!command.quiet) print_result(summary, run);
+    }
+    return status == FitStatus::kDone ? kExitDone : kExitStopped;
+  } catch (const std::exception& error) {
+    if (first) {
+      const auto* known = dynamic_cast<const Error*>(&error);
+      const bool invariant = known != nullptr && known->kind() == ErrorKind::kInvariant;
+      write_failure(run.failure(), {.kind = invariant ? "invariant" : "environment",
+                                    .rank = setup->worker->rank(),
+                                    .step = training.step(),
+                                    .message = error.what()});
+    }
+    throw;
+  }
+}
+
+}  // namespace lockstep
