@@ -10,12 +10,13 @@
 // A number that is not finite is written as null, for JSON has none.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "launcher/append_file.h"
 
 namespace lockstep {
 
@@ -49,30 +50,22 @@ struct EvaluationRecord {
   double seconds = 0.0;  // that the evaluation took
 };
 
-// Appends to log.jsonl. A line costs about a microsecond and no allocation; lines reach the file
-// when a second has passed since the last time, when the buffer is full, by flush() and at the end.
+// Appends to log.jsonl. A line costs about a microsecond and no allocation; it reaches the file
+// within a second or with the next line, by flush() and at the end.
 class TrainingLog {
  public:
   // Keeps the lines up to `keep_through_step` (a run that is resumed from there writes the later
   // ones again; a torn last line goes too) and appends; 0 begins a new file. Throws where it cannot
   // be written.
   explicit TrainingLog(const std::string& path, std::int64_t keep_through_step = 0);
-  ~TrainingLog();  // flushes; failures are lost here, so call flush() before
-  TrainingLog(const TrainingLog&) = delete;
-  TrainingLog& operator=(const TrainingLog&) = delete;
 
   void step(const StepRecord& record);
   void evaluation(const EvaluationRecord& record);
   // Throws failed environment where the disk does not take the lines.
-  void flush();
+  void flush() { file_.flush(); }
 
  private:
-  void end_line();
-
-  std::string path_;
-  int file_ = -1;
-  std::string buffer_;
-  std::chrono::steady_clock::time_point flushed_;
+  AppendFile file_;
 };
 
 struct ProgressOptions {
@@ -108,21 +101,19 @@ class ProgressLine {
 
  private:
   std::string describe(const StepRecord& record) const;
-  void redraw(const std::string& line);
   void print(std::string_view line);
   void clear();
 
   std::FILE* out_;
   ProgressOptions options_;
-  bool drawn_ = false;  // the terminal line is on the screen
+  bool drawn_ = false;  // the redrawn line is on the screen
   bool started_ = false;
-  double started_at_ = 0.0;  // elapsed and step of the first record, for the time left
+  double started_at_ = 0.0;  // elapsed of the first record, for the time left
   std::int64_t started_step_ = 0;
   double shown_at_ = 0.0;  // elapsed when a step was last shown
-  double evaluated_at_ = -1.0;
-  PhaseSeconds spent_ = {};  // since a step was last shown
-  double window_begin_ = 0.0;
-  std::string line_;
+  double evaluated_at_ = 0.0;
+  PhaseSeconds spent_ = {};  // in the steps since then
+  std::string left_out_;     // the last evaluation, while it has not been printed
 };
 
 // "1.23k", "45.6M": three digits and a unit. "0:07", "12:34", "1:02:03".

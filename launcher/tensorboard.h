@@ -8,13 +8,12 @@
 // Used by one thread.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <set>
-#include <span>
 #include <string>
 #include <string_view>
 
+#include "launcher/append_file.h"
 #include "launcher/log.h"
 
 namespace lockstep {
@@ -25,13 +24,6 @@ class EventFile {
   // resumed gives the step it starts from: TensorBoard then drops what earlier files say about
   // later steps.
   explicit EventFile(const std::string& directory, std::int64_t resumed_step = 0);
-  ~EventFile();  // flushes; failures are lost here, so call flush() before
-  EventFile(const EventFile&) = delete;
-  EventFile& operator=(const EventFile&) = delete;
-
-  // One point of each of several curves ("train/loss", "test/accuracy"). `wall_time` is unix time.
-  void scalars(std::int64_t step, double wall_time, std::span<const NamedNumber> values);
-
   // Curves train/loss, train/<metric>, learning_rate, samples_per_second; at most 20 points a
   // second, since a curve is drawn with a few thousand at most.
   void step(const StepRecord& record);
@@ -39,19 +31,19 @@ class EventFile {
   void evaluation(const EvaluationRecord& record);
 
   // Throws failed environment where the disk does not take the records.
-  void flush();
+  void flush() { file_.flush(); }
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_.path(); }
 
  private:
-  void record(std::string_view data);
+  void begin_event(std::int64_t step, double wall_time);
+  void add_scalar(std::string_view group, std::string_view name, double value);
+  void end_event();
 
-  std::string path_;
-  int file_ = -1;
-  std::string buffer_, event_, summary_, value_, tag_;  // kept, so that writing does not allocate
-  std::set<std::string, std::less<>> seen_;             // tags whose metadata is written
-  double stepped_at_ = -1.0;                            // elapsed of the last step that was written
-  std::chrono::steady_clock::time_point flushed_;
+  AppendFile file_;
+  std::string event_, summary_, value_, tag_;  // kept, so that writing does not allocate
+  std::set<std::string, std::less<>> seen_;    // tags whose metadata is written
+  double stepped_at_ = -1.0;                   // elapsed of the last step that was written
 };
 
 // CRC-32C (Castagnoli), and the form in which event files hold it.
