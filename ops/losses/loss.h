@@ -9,9 +9,9 @@
 // weights, PyTorch's "mean"; the parts of several microbatches add up to it.
 //
 //   kind                   prediction x             target t
-//   mean_squared_error     (batch, ...)             the same, f32
-//   mean_absolute_error    (batch, ...)             the same, f32
-//   binary_cross_entropy   (batch, ...) logits      the same, f32 in [0, 1], or i32 of 0 and 1
+//   mean_squared_error     (batch, ...)             the same, f32 or i32
+//   mean_absolute_error    (batch, ...)             the same, f32 or i32
+//   binary_cross_entropy   (batch, ...) logits      the same, f32 or i32, in [0, 1]
 //   softmax_cross_entropy  (batch, ..., classes)    (batch, ...) i32 class numbers
 //                          logits
 //
@@ -61,7 +61,8 @@ class Loss {
   bool classification() const;
   // The element type of the targets as the loss likes it best: kI32 for class numbers, else kF32.
   DType target_type() const;
-  // Whether it takes targets of that type as they are (binary_cross_entropy: kF32 and kI32).
+  // Whether build() takes targets of that type: class numbers are kI32, all other losses take kF32
+  // and, as numbers, kI32.
   bool takes_target(DType dtype) const;
 
   // Adds the loss and returns it, f32(). `weights` is f32(batch) or kNoValue. Throws bad_input

@@ -41,9 +41,9 @@ struct ScheduleOptions {
   double warmup_initial = 0.0;  // the rate that the warm-up starts above
   // Lengths; those in epochs are turned into steps by finish(). Negative: not given.
   double warmup_steps = -1, warmup_epochs = -1;
-  double decay_steps = -1, decay_epochs = -1;       // cosine, linear, exponential
-  double step_size = -1, step_epochs = -1;          // step
-  std::vector<double> boundaries, boundary_epochs;  // step; rising
+  double decay_steps = -1, decay_epochs = -1;                 // cosine, linear, exponential
+  double step_size = -1, step_epochs = -1;                    // step
+  std::vector<double> boundaries = {}, boundary_epochs = {};  // step; rising
 };
 
 class Schedule {

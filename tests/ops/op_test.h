@@ -19,9 +19,9 @@ using Tensors = std::vector<std::vector<double>>;
 struct OpCase {
   std::string name;
   std::shared_ptr<const Op> op;
-  std::vector<TensorType> inputs;  // floating inputs are f32 here; the bf16 run changes them itself
+  std::vector<TensorType> inputs = {};  // floating inputs are f32 here; the bf16 run changes them itself
   // Outputs from inputs, both row-major in double: a naive loop.
-  std::function<Tensors(const Tensors&)> reference;
+  std::function<Tensors(const Tensors&)> reference = {};
   // Random inputs are uniform in [low, high); integer inputs in [0, integer_bound).
   double low = -1.0, high = 1.0;
   std::int64_t integer_bound = 10;

@@ -1,0 +1,74 @@
+#include "ops/optimizers/gradient_ops.h"
+
+#include "core/base/error.h"
+#include "ops/attributes.h"
+
+namespace lockstep {
+namespace {
+
+void check_flat(const TensorType& type, const char* what) {
+  check_input(type.dtype == DType::kF32 && type.shape.rank() == 1, what, " are ", type.to_string(),
+              ", expected f32(n)");
+}
+
+}  // namespace
+
+std::vector<TensorType> SquareSumsOp::infer(std::span<const TensorType> inputs) const {
+  check_input(inputs.size() == 1, "takes the gradients, got ", inputs.size(), " inputs");
+  check_flat(inputs[0], "gradients");
+  return {{DType::kF32, {(inputs[0].elements() + kNormBlock - 1) / kNormBlock}, nullptr}};
+}
+
+double SquareSumsOp::flops(std::span<const TensorType> inputs, std::span<const TensorType>) const {
+  return 2 * static_cast<double>(inputs[0].elements());
+}
+
+std::string GradientScaleOp::attributes() const {
+  return "clip_norm=" + exact(clip_norm_);
+}
+
+std::vector<TensorType> GradientScaleOp::infer(std::span<const TensorType> inputs) const {
+  check_input(clip_norm_ >= 0, "clip_norm is ", clip_norm_, ", expected 0 (no limit) or more");
+  check_input(inputs.size() == 1, "takes the sums of the blocks, got ", inputs.size(), " inputs");
+  check_flat(inputs[0], "the sums of the blocks");
+  return {{DType::kF32, {}, nullptr}, {DType::kF32, {}, nullptr}};
+}
+
+std::string MovingAverageOp::attributes() const {
+  return "momentum=" + exact(momentum_);
+}
+
+std::vector<TensorType> MovingAverageOp::infer(std::span<const TensorType> inputs) const {
+  check_input(inputs.size() == 3, "takes state, batch value and gradient scale, got ",
+              inputs.size(), " inputs");
+  check_input(inputs[0].dtype == DType::kF32 && inputs[1] == inputs[0], "state ",
+              inputs[0].to_string(), " and batch value ", inputs[1].to_string(),
+              " differ, expected equal types of f32");
+  check_input(inputs[2].dtype == DType::kF32 && inputs[2].shape.rank() == 0, "gradient scale is ",
+              inputs[2].to_string(), ", expected f32()");
+  return {inputs[0]};
+}
+
+double MovingAverageOp::flops(std::span<const TensorType> inputs,
+                              std::span<const TensorType>) const {
+  return 3 * static_cast<double>(inputs[0].elements());
+}
+
+ValueId square_sums(Graph& graph, ValueId gradients, const std::string& name) {
+  return graph.add(std::make_shared<SquareSumsOp>(), {gradients}, name);
+}
+
+GradientScale gradient_scale(Graph& graph, ValueId block_sums, double clip_norm,
+                             const std::string& name) {
+  const auto& outputs =
+      graph.add_node(std::make_shared<GradientScaleOp>(clip_norm), {block_sums}, name);
+  return {outputs[0], outputs[1]};
+}
+
+ValueId moving_average(Graph& graph, ValueId state, ValueId batch_value, ValueId gradient_scale,
+                       double momentum, const std::string& name) {
+  return graph.add(std::make_shared<MovingAverageOp>(momentum),
+                   {state, batch_value, gradient_scale}, name);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,108 @@
+// CPU kernels of square_sums, gradient_scale and moving_average.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "ops/cpu_kernel.h"
+#include "ops/optimizers/gradient_ops.h"
+
+namespace lockstep {
+namespace {
+
+constexpr int kLanes =
+    32;  // sums side by side: four vector registers hide the latency of the addition
+
+// Element i goes to lane i % 32; the lanes are added as a binary tree.
+float square_sum(const float* x, std::int64_t n) {
+  std::array<float, kLanes> lanes{};
+  const std::int64_t whole = n / kLanes * kLanes;
+  for (std::int64_t i = 0; i < whole; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] = std::fma(x[i + lane], x[i + lane], lanes[lane]);
+    }
+  }
+  for (std::int64_t i = whole; i < n; ++i) {
+    lanes[i - whole] = std::fma(x[i], x[i], lanes[i - whole]);
+  }
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
+}
+
+Kernel square_sums_cpu(const KernelRequest& request) {
+  const std::int64_t elements = request.inputs[0].elements();
+  const std::int64_t blocks = request.outputs[0].elements();
+  const int threads = cpu_threads(request);
+  return {"square_sums_cpu", [=](const Launch& launch) {
+            const float* x = launch.input<float>(0);
+            float* sums = launch.output<float>(0);
+            parallel_for(threads, blocks, kElementGrain / kNormBlock,
+                         [=](std::int64_t begin, std::int64_t end) {
+                           for (std::int64_t block = begin; block < end; ++block) {
+                             const std::int64_t first = block * kNormBlock;
+                             sums[block] =
+                                 square_sum(x + first, std::min(kNormBlock, elements - first));
+                           }
+                         });
+          }};
+}
+
+// The sum of n numbers as one binary tree over the index: subtrees are aligned to powers of two,
+// and those that stick out on the right are added from the smallest to the largest. n additions,
+// one pass: level l waits until its right neighbour of 2^l numbers is complete, like the bits of a
+// counter.
+double tree_sum(const float* x, std::int64_t n) {
+  std::array<double, 64> waiting;
+  for (std::int64_t i = 0; i < n; ++i) {
+    double sum = x[i];
+    const int levels = std::countr_one(static_cast<std::uint64_t>(i));
+    for (int level = 0; level < levels; ++level) sum = waiting[level] + sum;
+    waiting[levels] = sum;
+  }
+  double total = 0;
+  for (int level = 0; level < 63; ++level) {
+    if (n >> level & 1) total = waiting[level] + total;
+  }
+  return total;
+}
+
+Kernel gradient_scale_cpu(const KernelRequest& request) {
+  const double clip_norm = request.op_as<GradientScaleOp>().clip_norm();
+  const std::int64_t blocks = request.inputs[0].elements();
+  return {"gradient_scale_cpu", [=](const Launch& launch) {
+            const double norm = std::sqrt(tree_sum(launch.input<float>(0), blocks));
+            double factor = 1;
+            if (clip_norm > 0) factor = std::min(1.0, clip_norm / (norm + 1e-6));
+            if (!std::isfinite(norm)) factor = std::numeric_limits<double>::quiet_NaN();
+            *launch.output<float>(0) = static_cast<float>(factor);
+            *launch.output<float>(1) = static_cast<float>(norm);
+          }};
+}
+
+Kernel moving_average_cpu(const KernelRequest& request) {
+  const double momentum = request.op_as<MovingAverageOp>().momentum();
+  const auto keep = static_cast<float>(momentum), fresh = static_cast<float>(1.0 - momentum);
+  const std::int64_t elements = request.inputs[0].elements();
+  return {"moving_average_cpu", [=](const Launch& launch) {
+            float* state = launch.overwritten<float>(0);
+            const float* batch = launch.input<float>(1);
+            if (!std::isfinite(*launch.input<float>(2))) return;
+#pragma omp simd
+            for (std::int64_t i = 0; i < elements; ++i) {
+              state[i] = std::fma(keep, state[i], fresh * batch[i]);
+            }
+          }};
+}
+
+}  // namespace
+
+void register_gradient_ops_cpu(KernelRegistry& registry) {
+  registry.add("square_sums", DeviceKind::kCpu, {square_sums_cpu, nullptr});
+  registry.add("gradient_scale", DeviceKind::kCpu, {gradient_scale_cpu, nullptr});
+  registry.add("moving_average", DeviceKind::kCpu, {moving_average_cpu, nullptr});
+}
+
+}  // namespace lockstep
