@@ -133,9 +133,13 @@ const Setting* Settings::find(const std::string& key) {
 }
 
 const Setting& Settings::get(const std::string& key, const std::string& expected) {
-  const Setting* setting = find(key);
-  if (setting == nullptr) refuse(key, "missing; expected " + expected);
-  return *setting;
+  if (const Setting* setting = find(key)) return *setting;
+  std::string misspelt;
+  for (const std::string& other : order_) {
+    if (!asked_.contains(other) && !nearest_name(other, {key}).empty()) misspelt = other;
+  }
+  refuse(key, text("missing; expected ", expected,
+                   misspelt.empty() ? "" : "; is \"" + misspelt + "\" a misspelling of it?"));
 }
 
 std::int64_t Settings::to_integer(const std::string& key, const Setting& setting,

@@ -159,6 +159,18 @@ TEST(Settings, ResolvedShowsFallbacksAndSubTablesInTheOrderOfAsking) {
   EXPECT_EQ(resolved->tables("layer")[0]->real("rate"), 0.5);
 }
 
+TEST(Settings, AMissingKeyNamesItsLikelyMisspelling) {
+  Settings layer("layer[1]", "train.toml:10");
+  layer.set("unit", integer_at(11, 3));
+  layer.set("activation", word_at(12, "relu"));
+  EXPECT_EQ(
+      message_of([&] { layer.integer("units"); }),
+      "train.toml:10: layer[1].units: missing; expected an integer; is \"unit\" a misspelling "
+      "of it?");
+  EXPECT_EQ(message_of([&] { layer.integer("filters"); }),
+            "train.toml:10: layer[1].filters: missing; expected an integer");
+}
+
 TEST(Settings, NearestNameCountsAnExchangeAsOne) {
   EXPECT_EQ(nearest_name("adma", {"sgd", "adam", "adamw"}), "adam");
   EXPECT_EQ(nearest_name("rmsprob", {"sgd", "rmsprop"}), "rmsprop");
