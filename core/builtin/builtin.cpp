@@ -32,7 +32,9 @@ std::vector<TensorType> FillOp::infer(std::span<const TensorType> inputs) const 
 
 // ---- cast --------------------------------------------------------------------------------------
 
-std::string CastOp::attributes() const { return text("to=", name_of(to_)); }
+std::string CastOp::attributes() const {
+  return text("to=", name_of(to_));
+}
 
 std::vector<TensorType> CastOp::infer(std::span<const TensorType> inputs) const {
   check_count(inputs, 1);
@@ -50,8 +52,8 @@ void CastOp::gradient(Backward& backward) const {
 
 std::vector<TensorType> AccumulateOp::infer(std::span<const TensorType> inputs) const {
   check_count(inputs, 2);
-  check_input(inputs[0].dtype == inputs[1].dtype && inputs[0].shape == inputs[1].shape,
-              "inputs ", inputs[0].to_string(), " and ", inputs[1].to_string(),
+  check_input(inputs[0].dtype == inputs[1].dtype && inputs[0].shape == inputs[1].shape, "inputs ",
+              inputs[0].to_string(), " and ", inputs[1].to_string(),
               " differ, expected equal types");
   return {row_major(inputs[0])};
 }
@@ -83,8 +85,8 @@ std::string ViewOp::attributes() const {
 
 std::vector<TensorType> ViewOp::infer(std::span<const TensorType> inputs) const {
   check_count(inputs, 1);
-  check_input(size_of(inputs[0].dtype) == element_bytes_, "input is ", inputs[0].to_string(),
-              ", expected elements of ", element_bytes_, " bytes");
+  check_input(offset_ == 0 || size_of(inputs[0].dtype) == element_bytes_, "input is ",
+              inputs[0].to_string(), ", expected elements of ", element_bytes_, " bytes");
   check_input(offset_ >= 0 && offset_ + shape_.elements() <= inputs[0].elements(), "shape ", shape_,
               " from element ", offset_, " does not fit in ", inputs[0].to_string());
   return {{inputs[0].dtype, shape_, nullptr}};

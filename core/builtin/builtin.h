@@ -1,5 +1,5 @@
-// The few ops that passes and lowering need themselves: fill, cast, accumulate, copy, view, pack. Everything
-// else is a room in ops/.
+// The few ops that passes and lowering need themselves: fill, cast, accumulate, copy, view, pack.
+// Everything else is a room in ops/.
 #pragma once
 
 #include "core/graph/graph.h"
@@ -64,7 +64,9 @@ class CopyOp final : public Op {
   void gradient(Backward& backward) const override;
 };
 
-// `shape.elements()` elements of x from element `offset` on (row-major), in the memory of x.
+// `shape.elements()` elements of x from element `offset` on (row-major), in the memory of x. At
+// offset 0 x may have any type, else one with elements as large as those of `dtype` (the trait
+// view_offset counts bytes).
 class ViewOp final : public Op {
  public:
   ViewOp(Shape shape, std::int64_t offset, DType dtype)
@@ -75,7 +77,7 @@ class ViewOp final : public Op {
   Traits traits() const override {
     return {.view = true,
             .view_offset = static_cast<std::size_t>(offset_) * element_bytes_,
-            .precision = Precision::kAsIs};
+            .precision = offset_ == 0 ? Precision::kAsIs : Precision::kFull};
   }
   // Of a view of all elements (a reshape) only; a part of a value receives no gradient.
   void gradient(Backward& backward) const override;
@@ -88,12 +90,13 @@ class ViewOp final : public Op {
   std::size_t element_bytes_;
 };
 
-// The elements of all inputs (one dtype) one after another: a vector. Producers write there directly.
+// The elements of all inputs (one dtype) one after another: a vector. Producers write there
+// directly.
 class PackOp final : public Op {
  public:
   std::string_view name() const override { return "pack"; }
   std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
-  Traits traits() const override { return {.pack = true, .precision = Precision::kAsIs}; }
+  Traits traits() const override { return {.pack = true, .precision = Precision::kFollow}; }
 };
 
 ValueId fill(Graph& graph, const TensorType& type, double value, const std::string& name = "");
@@ -106,8 +109,8 @@ ValueId view(Graph& graph, ValueId x, const Shape& shape, std::int64_t offset = 
              const std::string& name = "");
 ValueId pack(Graph& graph, const std::vector<ValueId>& values, const std::string& name = "");
 
-// CPU kernels of the ops above (all but view, which never runs; pack runs where a producer could not write
-// in place).
+// CPU kernels of the ops above (all but view, which never runs; pack runs where a producer could
+// not write in place).
 void register_builtin_cpu(KernelRegistry& registry);
 
 }  // namespace lockstep

@@ -30,11 +30,16 @@ Kernel fill_cpu(const KernelRequest& request) {
   const std::int64_t count = request.outputs[0].elements();
   const int threads = threads_of(request);
   switch (request.outputs[0].dtype) {
-    case DType::kF32: return make_fill(static_cast<float>(value), count, threads);
-    case DType::kBF16: return make_fill(BFloat16(static_cast<float>(value)), count, threads);
-    case DType::kI32: return make_fill(static_cast<std::int32_t>(value), count, threads);
-    case DType::kI64: return make_fill(static_cast<std::int64_t>(value), count, threads);
-    default: bad_input("fill: no kernel for ", request.outputs[0].to_string());
+    case DType::kF32:
+      return make_fill(static_cast<float>(value), count, threads);
+    case DType::kBF16:
+      return make_fill(BFloat16(static_cast<float>(value)), count, threads);
+    case DType::kI32:
+      return make_fill(static_cast<std::int32_t>(value), count, threads);
+    case DType::kI64:
+      return make_fill(static_cast<std::int64_t>(value), count, threads);
+    default:
+      bad_input("fill: no kernel for ", request.outputs[0].to_string());
   }
 }
 
@@ -82,9 +87,12 @@ Kernel accumulate_cpu(const KernelRequest& request) {
   const std::int64_t count = request.outputs[0].elements();
   const int threads = threads_of(request);
   switch (request.outputs[0].dtype) {
-    case DType::kF32: return make_accumulate<float>(count, threads);
-    case DType::kBF16: return make_accumulate<BFloat16>(count, threads);
-    default: bad_input("accumulate: no kernel for ", request.outputs[0].to_string());
+    case DType::kF32:
+      return make_accumulate<float>(count, threads);
+    case DType::kBF16:
+      return make_accumulate<BFloat16>(count, threads);
+    default:
+      bad_input("accumulate: no kernel for ", request.outputs[0].to_string());
   }
 }
 
@@ -98,7 +106,8 @@ Kernel copy_cpu(const KernelRequest& request) {
 Kernel pack_cpu(const KernelRequest& request) {
   std::vector<std::size_t> bytes;
   for (const TensorType& type : request.inputs) {
-    check_input(type.layout == nullptr, "pack: input is ", type.to_string(), ", expected row-major");
+    check_input(type.layout == nullptr, "pack: input is ", type.to_string(),
+                ", expected row-major");
     bytes.push_back(type.bytes());
   }
   return {"pack_cpu", [bytes = std::move(bytes)](const Launch& launch) {

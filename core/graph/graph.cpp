@@ -21,8 +21,12 @@ std::string Op::to_string() const {
   return attributes.empty() ? std::string(name()) : text(name(), "[", attributes, "]");
 }
 
-ValueId Backward::input(int i) const { return node().inputs.at(i); }
-ValueId Backward::output(int i) const { return node().outputs.at(i); }
+ValueId Backward::input(int i) const {
+  return node().inputs.at(i);
+}
+ValueId Backward::output(int i) const {
+  return node().outputs.at(i);
+}
 
 // ---- Building ----------------------------------------------------------------------------------
 
@@ -148,50 +152,98 @@ void verify_names(const Graph& graph) {
   }
 }
 
-// The value whose memory `id` has, through views.
-ValueId memory_of(const Graph& graph, ValueId id) {
-  while (graph.value(id).kind == ValueKind::kResult &&
-         graph.node(graph.value(id).producer).op->traits().view) {
-    id = graph.node(graph.value(id).producer).inputs.at(0);
+// Watches which memory is overwritten. A value's memory is a range of bytes of its root: an input,
+// a state, or a result that is neither a view nor the new value of something that was overwritten.
+class OverwriteCheck {
+ public:
+  explicit OverwriteCheck(const Graph& graph) : graph_(graph), memory_(graph.values().size()) {
+    for (std::size_t i = 0; i < memory_.size(); ++i) {
+      memory_[i] = {static_cast<ValueId>(i), 0, graph.values()[i].type.bytes(), -1};
+    }
   }
-  return id;
+
+  // The first node since the value was computed that overwrote some of its memory; nullptr: none.
+  const Node* overwritten_by(ValueId id) const {
+    const Memory& memory = memory_[id];
+    const auto writes = writes_.find(memory.root);
+    if (writes == writes_.end()) return nullptr;
+    for (const Memory& write : writes->second) {
+      const bool overlap = write.begin < memory.end && memory.begin < write.end;
+      if (overlap && write.since > memory.since) return &graph_.node(write.since);
+    }
+    return nullptr;
+  }
+
+  // Call it for the nodes in turn.
+  void add(NodeId id) {
+    const Node& node = graph_.node(id);
+    const Traits traits = node.op->traits();
+    if (traits.view) {
+      const Memory from = memory_[node.inputs.at(0)];
+      const std::size_t begin = from.begin + traits.view_offset;
+      const ValueId view = node.outputs.at(0);
+      memory_[view] = {from.root, begin, begin + graph_.type(view).bytes(), from.since};
+    }
+    std::size_t next_output = 0;
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!(traits.mutates >> i & 1u)) continue;
+      Memory memory = memory_[node.inputs[i]];
+      memory.since = id;
+      writes_[memory.root].push_back(memory);
+      if (next_output < node.outputs.size()) memory_[node.outputs[next_output++]] = memory;
+    }
+  }
+
+ private:
+  struct Memory {
+    ValueId root = kNoValue;
+    std::size_t begin = 0, end = 0;  // bytes of the root
+    NodeId since = -1;  // the node that wrote it; -1: before the run, or by the root's own
+  };
+
+  const Graph& graph_;
+  std::vector<Memory> memory_;                     // by value
+  std::map<ValueId, std::vector<Memory>> writes_;  // by root
+};
+
+void verify_types(const Graph& graph, const Node& node) {
+  const std::vector<TensorType> expected = node.op->infer(graph.types(node.inputs));
+  require(expected.size() == node.outputs.size(), node.name, ": has ", node.outputs.size(),
+          " outputs, its op has ", expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const TensorType& found = graph.type(node.outputs[i]);
+    require(found.shape == expected[i].shape && found.dtype == expected[i].dtype, node.name,
+            ": output ", i, " is ", found.to_string(), ", its op says ", expected[i].to_string());
+  }
 }
 
 }  // namespace
 
 void Graph::verify() const {
   verify_names(*this);
-  std::vector<bool> defined(values_.size(), false), overwritten(values_.size(), false);
+  std::vector<bool> defined(values_.size(), false);
   for (std::size_t i = 0; i < values_.size(); ++i) {
     defined[i] = values_[i].kind != ValueKind::kResult;
   }
-  for (const Node& node : nodes_) {
+  OverwriteCheck overwrites(*this);
+  for (NodeId id = 0; id < static_cast<NodeId>(nodes_.size()); ++id) {
+    const Node& node = nodes_[id];
     const std::uint32_t mutates = node.op->traits().mutates;
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      const ValueId id = node.inputs[i];
-      require(defined.at(id), node.name, ": reads %", id, " (", values_[id].name,
+      const ValueId input = node.inputs[i];
+      require(defined.at(input), node.name, ": reads %", input, " (", values_[input].name,
               ") before it is computed");
-      const bool overwrites = mutates >> i & 1u;
-      require(overwrites || !overwritten[memory_of(*this, id)], node.name, ": reads ",
-              values_[id].name, " after it was overwritten");
+      if (mutates >> i & 1u) continue;
+      const Node* by = overwrites.overwritten_by(input);
+      require(by == nullptr, node.name, ": reads ", values_[input].name, " after ",
+              by == nullptr ? "" : by->name, " has overwritten it");
     }
-    const std::vector<TensorType> expected = node.op->infer(types(node.inputs));
-    require(expected.size() == node.outputs.size(), node.name, ": has ", node.outputs.size(),
-            " outputs, its op has ", expected.size());
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      const TensorType& found = type(node.outputs[i]);
-      require(found.shape == expected[i].shape && found.dtype == expected[i].dtype, node.name,
-              ": output ", i, " is ", found.to_string(), ", its op says ",
-              expected[i].to_string());
-      defined[node.outputs[i]] = true;
-    }
-    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      if (mutates >> i & 1u) overwritten[memory_of(*this, node.inputs[i])] = true;
-    }
+    verify_types(*this, node);
+    for (const ValueId output : node.outputs) defined[output] = true;
+    overwrites.add(id);
   }
-  for (const auto& [name, id] : outputs_) {
-    require(id >= 0 && defined.at(id), "output ", name, " is never computed");
-  }
+  for (const auto& [name, id] : outputs_)
+    require(defined.at(id), "output ", name, " is never computed");
 }
 
 std::string Graph::to_string() const {
@@ -233,7 +285,9 @@ ValueId GraphCopy::operator[](ValueId old_value) const {
   return id;
 }
 
-void GraphCopy::map(ValueId old_value, ValueId new_value) { map_.at(old_value) = new_value; }
+void GraphCopy::map(ValueId old_value, ValueId new_value) {
+  map_.at(old_value) = new_value;
+}
 
 std::vector<ValueId> GraphCopy::mapped(const std::vector<ValueId>& old_values) const {
   std::vector<ValueId> out;
@@ -247,9 +301,7 @@ void GraphCopy::copy_node(NodeId id) {
   const std::vector<ValueId>& outputs = to_.add_node(node.op, mapped(node.inputs), node.name);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     map_[node.outputs[i]] = outputs[i];
-    if (const auto& layout = from_.type(node.outputs[i]).layout) {
-      to_.set_layout(outputs[i], layout);
-    }
+    to_.set_layout(outputs[i], from_.type(node.outputs[i]).layout);
   }
 }
 

@@ -26,7 +26,7 @@ inline constexpr ValueId kNoValue = -1;
 // What the mixed-precision pass does with the floating-point inputs of an op.
 enum class Precision {
   kLow,     // cast to bf16: compute-bound (matrix products, convolutions)
-  kFollow,  // if input 0 is bf16 the other floating inputs become bf16 too, else all stay (elementwise)
+  kFollow,  // cast the other floating inputs to the type of input 0 (elementwise)
   kAsIs,    // takes bf16 or f32 data with f32 parameters as they come (bias, normalisation, pooling)
   kFull,    // cast to f32: losses, softmax, reductions
 };

@@ -10,7 +10,11 @@ class NodeBackward final : public Backward {
  public:
   NodeBackward(Graph& graph, NodeId node, const std::vector<bool>& needed,
                std::vector<ValueId>& cotangents)
-      : graph_(graph), node_(graph.node(node)), needed_(needed), cotangents_(cotangents) {}
+      : graph_(graph),
+        node_(graph.node(node)),
+        needed_(needed),
+        cotangents_(cotangents),
+        narrow_(node_.outputs.size(), kNoValue) {}
 
   Graph& graph() override { return graph_; }
   const Node& node() const override { return node_; }
@@ -18,7 +22,10 @@ class NodeBackward final : public Backward {
   ValueId wide_cotangent(int i) const override { return cotangents_[node_.outputs.at(i)]; }
   ValueId cotangent(int i) const override {
     const ValueId wide = wide_cotangent(i);
-    return wide == kNoValue ? wide : cast(graph_, wide, graph_.type(node_.outputs[i]).dtype, name());
+    if (wide != kNoValue && narrow_[i] == kNoValue) {
+      narrow_[i] = cast(graph_, wide, graph_.type(node_.outputs[i]).dtype, name());
+    }
+    return narrow_[i];
   }
   bool wants(int i) const override { return needed_[node_.inputs.at(i)]; }
 
@@ -47,6 +54,7 @@ class NodeBackward final : public Backward {
   const Node node_;  // a copy: adding nodes moves the graph's own
   const std::vector<bool>& needed_;
   std::vector<ValueId>& cotangents_;
+  mutable std::vector<ValueId> narrow_;  // by output: cotangent(), made when it is first asked for
 };
 
 // By value: whether it depends on one of `sources`.
@@ -70,13 +78,20 @@ std::vector<ValueId> differentiate(Graph& graph, std::span<const ValueId> output
                                    std::span<const ValueId> with_respect_to) {
   require(outputs.size() == cotangents.size(), "differentiate: ", outputs.size(), " outputs and ",
           cotangents.size(), " cotangents");
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    require(graph.type(outputs[i]) == graph.type(cotangents[i]), "differentiate: the cotangent of ",
+            graph.value(outputs[i]).name, " is ", graph.type(cotangents[i]).to_string(),
+            ", the value ", graph.type(outputs[i]).to_string());
+  }
   const std::vector<bool> needed = depends_on(graph, with_respect_to);
   std::vector<ValueId> gradient(graph.values().size(), kNoValue);
+  const NodeId forward_nodes = static_cast<NodeId>(graph.nodes().size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     ValueId& sum = gradient.at(outputs[i]);
-    sum = sum == kNoValue ? cotangents[i] : accumulate(graph, sum, cotangents[i]);
+    const std::string name = graph.value(outputs[i]).name + "/gradient_sum";
+    sum = sum == kNoValue ? cotangents[i] : accumulate(graph, sum, cotangents[i], name);
   }
-  for (NodeId id = static_cast<NodeId>(graph.nodes().size()) - 1; id >= 0; --id) {
+  for (NodeId id = forward_nodes - 1; id >= 0; --id) {
     const std::shared_ptr<const Op> op = graph.node(id).op;
     bool active = false, wanted = false;
     for (const ValueId value : graph.node(id).outputs) active |= gradient[value] != kNoValue;

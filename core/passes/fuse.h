@@ -1,9 +1,9 @@
-// Replaces groups of nodes by fused ops. The patterns are declared in the rooms of the fused ops; the pass
-// only walks.
+// Replaces groups of nodes by fused ops. The patterns are declared in the rooms of the fused ops;
+// the pass only walks.
 //
-// Before: any verified graph. After: wherever a pattern matched, its root node is replaced; nodes that
-// nobody reads any more are left for eliminate_dead. Names of the outputs and all values that are read
-// from outside stay.
+// Before: any verified graph. After: wherever a pattern matched, its root node is replaced; nodes
+// that nobody reads any more are left for eliminate_dead. Names of the outputs and all values that
+// are read from outside stay.
 #pragma once
 
 #include <functional>
@@ -26,14 +26,14 @@ struct FusionSite {
   const Node& node() const { return graph.node(root); }
   // The node that computes input i of `node`; nullptr where it is an input or state.
   const Node* producer(const Node& node, int i) const;
-  // The node that computes the value is read by `reader` only, and the value is no output: it can vanish
-  // into the fusion.
+  // The node that computes the value is read by `reader` only, and the value is no output: it can
+  // vanish into the fusion.
   bool only_read_by(ValueId value, NodeId reader) const;
 };
 
-// The node that stands for the root (and for the nodes in `absorbed`, which only the fused op needed).
-// outputs[j] says which value of the old graph output j of the new op replaces; every output of the root
-// that is read must be among them.
+// The node that stands for the root (and for the nodes in `absorbed`, which only the fused op
+// needed). outputs[j] says which value of the old graph output j of the new op replaces; every
+// output of the root that is read must be among them.
 struct Fusion {
   std::shared_ptr<const Op> op;
   std::vector<ValueId> inputs;   // values of the old graph, all computed before the root

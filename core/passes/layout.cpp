@@ -43,7 +43,7 @@ class LayoutPass {
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = form(values[i], inputs[i]);
     const std::vector<ValueId> results = copy_.to().add_node(node.op, values, node.name);
     for (std::size_t i = 0; i < results.size(); ++i) {
-      if (outputs[i]) copy_.to().set_layout(results[i], outputs[i]);
+      copy_.to().set_layout(results[i], outputs[i]);
       copy_.map(node.outputs[i], results[i]);
     }
   }
@@ -53,24 +53,33 @@ class LayoutPass {
     if (entry == nullptr || !entry->layouts) return false;
     const auto inputs = copy_.to().types(copy_.mapped(node.inputs));
     const auto outputs = graph_.types(node.outputs);
-    const auto choice = choose(*entry, *node.op, inputs, outputs);
+    const auto choice = choose(*entry, node, inputs, outputs);
     if (!choice) return false;
     require(choice->inputs.size() == inputs.size() && choice->outputs.size() == outputs.size(),
             node.name, ": its kernel names layouts for another number of values");
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const bool overwritten = node.op->traits().mutates >> i & 1u;
+      require(!overwritten || same_layout(choice->inputs[i], inputs[i].layout), node.name,
+              ": its kernel overwrites input ", i, " and wants it in another layout");
+    }
     add(node, choice->inputs, choice->outputs);
     return true;
   }
 
   // Asking a kernel is slow (it makes a primitive), and microbatches ask the same again and again.
-  std::optional<LayoutChoice> choose(const KernelEntry& entry, const Op& op,
+  std::optional<LayoutChoice> choose(const KernelEntry& entry, const Node& node,
                                      const std::vector<TensorType>& inputs,
                                      const std::vector<TensorType>& outputs) {
-    std::string key = op.to_string();
+    std::string key = node.op->to_string();
     for (const TensorType& type : inputs) key += " " + type.to_string();
     for (const Asked& asked : asked_[key]) {
       if (asked.inputs == inputs) return asked.choice;
     }
-    asked_[key].push_back({inputs, entry.layouts({op, inputs, outputs, device_})});
+    try {
+      asked_[key].push_back({inputs, entry.layouts({*node.op, inputs, outputs, device_})});
+    } catch (const Error& error) {
+      throw Error(error.kind(), text(node.name, ": ", error.what()));
+    }
     return asked_[key].back().choice;
   }
 

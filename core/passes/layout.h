@@ -1,10 +1,11 @@
-// Gives values the memory layouts that their kernels like best, and inserts reorders where two neighbours
-// disagree. On the CPU this lets oneDNN keep weights and activations in its blocked formats.
+// Gives values the memory layouts that their kernels like best, and inserts reorders where two
+// neighbours disagree. On the CPU this lets oneDNN keep weights and activations in its blocked
+// formats.
 //
-// Before: a verified graph, all row-major. After: a kernel that asked for layouts has them; elementwise nodes
-// take the layout of their inputs; everything else, and every graph output, is row-major. A value is
-// reordered at most once to each layout, so weights are reordered once a step however many microbatches
-// use them. Values do not change.
+// Before: a verified graph, all row-major. After: a kernel that asked for layouts has them;
+// elementwise nodes take the layout of their inputs; everything else, and every graph output, is
+// row-major. A value is reordered at most once to each layout, so weights are reordered once a step
+// however many microbatches use them. Values do not change.
 #pragma once
 
 #include <functional>

@@ -28,14 +28,18 @@ class Casts {
   std::map<std::pair<ValueId, DType>, ValueId> made_;
 };
 
-void cast_inputs(const Graph& graph, Precision precision, std::vector<ValueId>& inputs,
+void cast_inputs(const Graph& graph, const Traits& traits, std::vector<ValueId>& inputs,
                  Casts& casts) {
+  const Precision precision = traits.precision;
   if (inputs.empty() || precision == Precision::kAsIs) return;
   DType to = DType::kF32;
   if (precision == Precision::kLow) to = DType::kBF16;
   if (precision == Precision::kFollow) to = graph.type(inputs[0]).dtype;
   if (to != DType::kF32 && to != DType::kBF16) return;
-  for (ValueId& input : inputs) input = casts(input, to);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const bool overwritten = traits.mutates >> i & 1u;  // a cast would be overwritten in its place
+    if (!overwritten) inputs[i] = casts(inputs[i], to);
+  }
 }
 
 }  // namespace
@@ -51,7 +55,7 @@ Graph mixed_precision(const Graph& graph) {
   Casts casts(to);
   for (const Node& node : graph.nodes()) {
     std::vector<ValueId> inputs = copy.mapped(node.inputs);
-    cast_inputs(to, node.op->traits().precision, inputs, casts);
+    cast_inputs(to, node.op->traits(), inputs, casts);
     const std::vector<ValueId> outputs = to.add_node(node.op, inputs, node.name);
     for (std::size_t i = 0; i < outputs.size(); ++i) copy.map(node.outputs[i], outputs[i]);
   }

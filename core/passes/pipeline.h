@@ -1,5 +1,6 @@
-// A list of passes that is run in order. The graph is verified after each pass, and an error names the pass;
-// any pass can be printed after, optional ones can be left out by name, and each is timed.
+// A list of passes that is run in order. The graph is verified after each pass, and an error names
+// the pass; any pass can be printed after, optional ones can be left out by name, and each is
+// timed.
 #pragma once
 
 #include <functional>
@@ -28,8 +29,8 @@ struct PassTime {
   double seconds = 0;
 };
 
-// Throws bad_input where an option names none of the `known` passes (all pipelines of a compilation), or
-// disables one that is not optional.
+// Throws bad_input where an option names none of the `known` passes (all pipelines of a
+// compilation), or disables one that is not optional.
 void check_pipeline_options(const PipelineOptions& options, const std::vector<Pass>& known);
 
 // Appends to `times` where given.

@@ -62,10 +62,14 @@ void Executor::resolve() {
   for (const PlanValue& state : plan_.states) state_data.push_back(states_.data(state.name));
   auto pointer = [&](const BufferRef& ref) -> void* {
     switch (ref.space) {
-      case BufferRef::Space::kArena: return arena_.data() + ref.offset;
-      case BufferRef::Space::kInput: return input_memory_[ref.index].at(ref.offset);
-      case BufferRef::Space::kState: return static_cast<std::byte*>(state_data[ref.index]) + ref.offset;
-      case BufferRef::Space::kNone: return nullptr;
+      case BufferRef::Space::kArena:
+        return arena_.data() + ref.offset;
+      case BufferRef::Space::kInput:
+        return input_memory_[ref.index].at(ref.offset);
+      case BufferRef::Space::kState:
+        return static_cast<std::byte*>(state_data[ref.index]) + ref.offset;
+      case BufferRef::Space::kNone:
+        return nullptr;
     }
     return nullptr;
   };
@@ -101,11 +105,14 @@ const void* Executor::output(const std::string& name) const {
     if (output.name != name) continue;
     const BufferRef& ref = output.where;
     switch (ref.space) {
-      case BufferRef::Space::kArena: return arena_.data() + ref.offset;
-      case BufferRef::Space::kInput: return input_memory_[ref.index].at(ref.offset);
+      case BufferRef::Space::kArena:
+        return arena_.data() + ref.offset;
+      case BufferRef::Space::kInput:
+        return input_memory_[ref.index].at(ref.offset);
       case BufferRef::Space::kState:
         return static_cast<std::byte*>(states_.data(plan_.states[ref.index].name)) + ref.offset;
-      case BufferRef::Space::kNone: break;
+      case BufferRef::Space::kNone:
+        break;
     }
   }
   broken_invariant("the Plan has no output ", name);
@@ -117,7 +124,8 @@ void Executor::run() {
   communication_seconds_ = 0;
   void* const* pointers = pointers_.data();
   for (const Bound& bound : bound_) {
-    const Launch launch{pointers + bound.inputs, pointers + bound.outputs, bound.workspace, nullptr};
+    const Launch launch{pointers + bound.inputs, pointers + bound.outputs, bound.workspace,
+                        nullptr};
     if (!bound.timed) {
       bound.kernel->run(launch);
       continue;

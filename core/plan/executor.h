@@ -1,5 +1,5 @@
-// Runs Plans. Everything is resolved to pointers once, when a Plan is bound; a run is a loop over the steps
-// that neither allocates nor decides anything.
+// Runs Plans. Everything is resolved to pointers once, when a Plan is bound; a run is a loop over
+// the steps that neither allocates nor decides anything.
 #pragma once
 
 #include <map>
@@ -16,8 +16,8 @@ class StateStore {
  public:
   explicit StateStore(Device& device) : device_(device) {}
 
-  // Makes the state (zeroed) where it does not exist. Throws broken_invariant where it does, with another
-  // type.
+  // Makes the state (zeroed) where it does not exist. Throws broken_invariant where it does, with
+  // another type.
   void* obtain(const std::string& name, const TensorType& type);
   bool contains(const std::string& name) const { return states_.contains(name); }
   void* data(const std::string& name) const;
@@ -54,9 +54,11 @@ class Executor {
   Executor(Plan plan, StateStore& states, Arena& arena);
 
   const Plan& plan() const { return plan_; }
-  // Device memory to write input `name` into before a run; nullptr where the Plan has none of that name.
+  // Device memory to write input `name` into before a run; nullptr where the Plan has none of that
+  // name.
   void* input(const std::string& name) const;
-  // Device memory of output `name`, valid after run() until the next run of any Plan on the same arena.
+  // Device memory of output `name`, valid after run() until the next run of any Plan on the same
+  // arena.
   const void* output(const std::string& name) const;
   bool has_output(const std::string& name) const;
 

@@ -1,6 +1,7 @@
 #include "core/plan/lower.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/base/error.h"
 #include "core/plan/memory_planner.h"
@@ -30,13 +31,27 @@ struct Buffer {
   Space space = Space::kArena;
   int index = 0;
   std::size_t bytes = 0;
-  int first = 0, last = 0;  // nodes
+  int first = 0,
+      last = 0;  // nodes; `last` covers all reads of the values that were placed in it so far
 };
 
 // A value's place: a buffer and an offset in it.
 struct Place {
   int buffer = -1;
   std::size_t offset = 0;
+};
+
+// The pack that a value is computed in, and where.
+struct PackPlace {
+  ValueId pack = kNoValue;
+  std::size_t offset = 0;
+};
+
+constexpr NodeId kNever = std::numeric_limits<NodeId>::max();
+
+// When memory is read last and overwritten (by the trait `mutates`) first.
+struct MemoryUse {
+  NodeId last_read = -1, first_overwritten = kNever;
 };
 
 class Lowering {
@@ -46,10 +61,12 @@ class Lowering {
         kernels_(kernels),
         places_(graph.values().size()),
         pack_of_(graph.values().size()),
-        last_use_(graph.values().size(), -1) {}
+        last_use_(graph.values().size(), -1),
+        owner_(graph.values().size(), kNoValue) {}
 
   Plan run() {
     find_last_uses();
+    find_owners();
     find_packs();
     place_inputs_and_states();
     for (NodeId id = 0; id < node_count(); ++id) place_node(id);
@@ -60,7 +77,7 @@ class Lowering {
  private:
   int node_count() const { return static_cast<int>(graph_.nodes().size()); }
 
-  // Last node that reads each value's memory, through views; outputs live to the end.
+  // Last node that reads each value; outputs live to the end.
   void find_last_uses() {
     for (NodeId id = 0; id < node_count(); ++id) {
       for (const ValueId input : graph_.node(id).inputs) last_use_[input] = id;
@@ -68,7 +85,8 @@ class Lowering {
     for (const auto& [name, id] : graph_.outputs()) last_use_[id] = node_count();
   }
 
-  // The value whose own memory `id` is when it is all of it: through reshapes to the producer's result.
+  // The value whose own memory `id` is when it is all of it: through reshapes to the producer's
+  // result.
   ValueId whole(ValueId id) const {
     while (graph_.value(id).kind == ValueKind::kResult) {
       const Node& node = graph_.node(graph_.value(id).producer);
@@ -81,6 +99,44 @@ class Lowering {
     return id;
   }
 
+  // The value whose memory each value has by the rules of the graph (views, overwriting), before
+  // any memory is saved; and for each such owner when its memory is read last and overwritten
+  // first.
+  void find_owners() {
+    use_of_.resize(owner_.size());
+    for (std::size_t v = 0; v < owner_.size(); ++v) {
+      if (graph_.values()[v].kind != ValueKind::kResult) set_owner(v, v);
+    }
+    for (NodeId id = 0; id < node_count(); ++id) {
+      const Node& node = graph_.node(id);
+      const Traits traits = node.op->traits();
+      for (std::size_t j = 0; j < node.outputs.size(); ++j) {
+        ValueId from = node.outputs[j];
+        if (traits.view) from = owner_[node.inputs[0]];
+        if (traits.mutates != 0) from = owner_[overwritten(node, traits, static_cast<int>(j))];
+        set_owner(node.outputs[j], from);
+      }
+      for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+        if (!(traits.mutates >> i & 1u)) continue;
+        MemoryUse& use = use_of_[owner_[node.inputs[i]]];
+        use.first_overwritten = std::min(use.first_overwritten, id);
+      }
+    }
+  }
+
+  void set_owner(ValueId value, ValueId owner) {
+    owner_[value] = owner;
+    use_of_[owner].last_read = std::max(use_of_[owner].last_read, last_use_[value]);
+  }
+
+  // The input that output j of a node that overwrites is the new value of.
+  static ValueId overwritten(const Node& node, const Traits& traits, int j) {
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      if ((traits.mutates >> i & 1u) && j-- == 0) return node.inputs[i];
+    }
+    broken_invariant(node.name, ": has more outputs than overwritten inputs");
+  }
+
   // Which values can be computed inside a later pack.
   void find_packs() {
     for (NodeId id = 0; id < node_count(); ++id) {
@@ -89,18 +145,21 @@ class Lowering {
       std::size_t offset = 0;
       for (const ValueId input : node.inputs) {
         const ValueId source = whole(input);
-        const Value& value = graph_.value(source);
-        const bool own_memory = value.kind == ValueKind::kResult && !value.type.layout &&
-                                pack_of_[source].pack == kNoValue;
-        if (own_memory) {
-          const Traits traits = graph_.node(value.producer).op->traits();
-          if (!traits.view && !traits.pack && traits.mutates == 0) {
-            pack_of_[source] = {node.outputs[0], offset};
-          }
-        }
+        if (can_pack(source, node.outputs[0])) pack_of_[source] = {node.outputs[0], offset};
         offset += graph_.type(input).bytes();
       }
     }
+  }
+
+  // The source is all of its memory, its node may write anywhere, and what happens to the memory of
+  // one of source and pack afterwards does not disturb the other.
+  bool can_pack(ValueId source, ValueId pack) const {
+    const Value& value = graph_.value(source);
+    if (value.kind != ValueKind::kResult || value.type.layout) return false;
+    if (pack_of_[source].pack != kNoValue || owner_[source] != source) return false;
+    if (graph_.node(value.producer).op->traits().pack) return false;
+    return use_of_[source].first_overwritten == kNever &&
+           use_of_[source].last_read < use_of_[pack].first_overwritten;
   }
 
   int new_buffer(Space space, int index, std::size_t bytes, int first) {
@@ -124,16 +183,13 @@ class Lowering {
   void place_node(NodeId id) {
     const Node& node = graph_.node(id);
     const Traits traits = node.op->traits();
-    std::size_t mutated = 0;
     for (std::size_t j = 0; j < node.outputs.size(); ++j) {
       const ValueId output = node.outputs[j];
       if (traits.view) {
         places_[output] = {places_[node.inputs[0]].buffer,
                            places_[node.inputs[0]].offset + traits.view_offset};
       } else if (traits.mutates != 0) {
-        while (mutated < node.inputs.size() && !(traits.mutates >> mutated & 1u)) ++mutated;
-        require(mutated < node.inputs.size(), node.name, ": has more outputs than overwritten inputs");
-        places_[output] = places_[node.inputs[mutated++]];
+        places_[output] = places_[overwritten(node, traits, static_cast<int>(j))];
       } else {
         places_[output] = place_result(id, static_cast<int>(j), traits);
       }
@@ -151,30 +207,24 @@ class Lowering {
     if (traits.pack) return {pack_buffer(output, id), 0};
     if (j == 0 && traits.may_overwrite >= 0) {
       const ValueId input = node.inputs.at(traits.may_overwrite);
-      if (can_overwrite(node, input, id, bytes)) return places_[input];
+      if (can_overwrite(node, input, id, graph_.type(output))) return places_[input];
     }
     return {new_buffer(Space::kArena, 0, bytes, id), 0};
   }
 
-  // The input's memory is its own, dies here, and is no other input of the node.
-  bool can_overwrite(const Node& node, ValueId input, NodeId id, std::size_t bytes) const {
+  // The input is all of a buffer of the arena that nobody needs after this node, and no other input
+  // of the node lies in it.
+  bool can_overwrite(const Node& node, ValueId input, NodeId id, const TensorType& output) const {
     const Place place = places_[input];
     const Buffer& buffer = buffers_[place.buffer];
-    if (buffer.space != Space::kArena || place.offset != 0 || buffer.bytes != bytes) return false;
-    if (pack_buffers_.contains(place.buffer)) return false;
-    for (std::size_t v = 0; v < places_.size(); ++v) {
-      if (places_[v].buffer == place.buffer && last_use_[v] > id) return false;
-    }
-    const auto same_memory = [&](ValueId other) {
-      return places_[other].buffer == place.buffer;
-    };
+    if (buffer.space != Space::kArena || buffer.last > id) return false;
+    const TensorType& type = graph_.type(input);
+    if (type.bytes() != buffer.bytes || output.bytes() != buffer.bytes) return false;
+    if (size_of(type.dtype) != size_of(output.dtype)) return false;
+    if (!same_layout(type.layout, output.layout)) return false;
+    const auto same_memory = [&](ValueId other) { return places_[other].buffer == place.buffer; };
     return std::ranges::count_if(node.inputs, same_memory) == 1;
   }
-
-  struct PackPlace {
-    ValueId pack = kNoValue;
-    std::size_t offset = 0;
-  };
 
   Place inside_pack(const PackPlace& at, NodeId id) {
     return {pack_buffer(at.pack, id), at.offset};
@@ -185,9 +235,8 @@ class Lowering {
     Place& place = places_[pack];
     if (place.buffer < 0) {
       place = {new_buffer(Space::kArena, 0, graph_.type(pack).bytes(), id), 0};
-      pack_buffers_[place.buffer] = pack;
       const NodeId node = graph_.value(pack).producer;
-      touch(pack, std::max(node, last_use_[pack]));
+      touch(pack, node);
     }
     return place.buffer;
   }
@@ -207,6 +256,16 @@ class Lowering {
       offset += graph_.type(input).bytes();
     }
     return true;
+  }
+
+  // Read and written, each value once.
+  std::size_t bytes_of(const Node& node) const {
+    std::size_t sum = 0;
+    for (auto i = node.inputs.begin(); i != node.inputs.end(); ++i) {
+      if (std::find(node.inputs.begin(), i, *i) == i) sum += graph_.type(*i).bytes();
+    }
+    for (const ValueId output : node.outputs) sum += graph_.type(output).bytes();
+    return sum;
   }
 
   void make_steps() {
@@ -233,8 +292,7 @@ class Lowering {
       }
       step.stream = traits.communicates ? StreamKind::kCommunication : StreamKind::kCompute;
       step.flops = node.op->flops(inputs, outputs);
-      for (const TensorType& type : inputs) step.bytes += type.bytes();
-      for (const TensorType& type : outputs) step.bytes += type.bytes();
+      step.bytes = bytes_of(node);
       workspace_range.push_back(-1);
       if (step.kernel->workspace_bytes > 0) {
         workspace_range.back() = static_cast<int>(ranges.size());
@@ -272,14 +330,17 @@ class Lowering {
   std::vector<Place> places_;
   std::vector<PackPlace> pack_of_;
   std::vector<int> last_use_;
+  std::vector<ValueId> owner_;
+  std::vector<MemoryUse> use_of_;  // by owner
   std::vector<Buffer> buffers_;
-  std::map<int, ValueId> pack_buffers_;
   std::vector<NodeId> step_nodes_;
   Plan plan_;
 };
 
 }  // namespace
 
-Plan lower(const Graph& graph, KernelCache& kernels) { return Lowering(graph, kernels).run(); }
+Plan lower(const Graph& graph, KernelCache& kernels) {
+  return Lowering(graph, kernels).run();
+}
 
 }  // namespace lockstep

@@ -33,8 +33,12 @@ void write_ref(std::ostream& out, const BufferRef& ref) {
 
 }  // namespace
 
-std::size_t Plan::input_bytes() const { return total_bytes(inputs); }
-std::size_t Plan::state_bytes() const { return total_bytes(states); }
+std::size_t Plan::input_bytes() const {
+  return total_bytes(inputs);
+}
+std::size_t Plan::state_bytes() const {
+  return total_bytes(states);
+}
 
 std::uint64_t Plan::hash() const {
   std::ostringstream out;
@@ -48,7 +52,10 @@ std::uint64_t Plan::hash() const {
   for (const Step& step : steps) {
     out << step.name << ' ' << step.op << ' ' << step.kernel->name;
     for (const BufferRef& ref : step.inputs) write_ref(out, ref);
+    out << " ->";
     for (const BufferRef& ref : step.outputs) write_ref(out, ref);
+    out << " with";
+    write_ref(out, step.workspace);
     out << '\n';
   }
   const std::string text = std::move(out).str();
@@ -66,7 +73,8 @@ std::string Plan::to_string() const {
   const int kernel_columns = static_cast<int>(kernel_width) + 2;
   out << std::left << std::setw(6) << "step" << std::setw(name_columns) << "name"
       << std::setw(kernel_columns) << "kernel" << std::right << std::setw(12) << "kFLOP"
-      << std::setw(12) << "kB" << "  op\n";
+      << std::setw(12) << "kB"
+      << "  op\n";
   out << std::fixed << std::setprecision(1);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];

@@ -1,5 +1,5 @@
-// A Plan: the compiled step. Plain data: a list of steps in the order in which they run, each with a prepared
-// kernel and the places of its inputs and outputs. The executor decides nothing.
+// A Plan: the compiled step. Plain data: a list of steps in the order in which they run, each with
+// a prepared kernel and the places of its inputs and outputs. The executor decides nothing.
 #pragma once
 
 #include <cstdint>
@@ -51,8 +51,8 @@ struct Plan {
   std::size_t bytes_moved() const;
   std::size_t input_bytes() const;
   std::size_t state_bytes() const;
-  // A hash of the structure: names, ops, types, places. Equal on all ranks that run the same step on equally
-  // many microbatches.
+  // A hash of the structure: names, ops, types, places. Equal on all ranks that run the same step
+  // on equally many microbatches.
   std::uint64_t hash() const;
   // One line a step: name, op, kernel, FLOPs, bytes.
   std::string to_string() const;
