@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/base/error.h"
+#include "launcher/toml.h"
 
 namespace lockstep {
 namespace {
@@ -323,6 +324,52 @@ TEST(Config, WritesEveryDefault) {
         "activation = \"linear\"\n"}) {
     EXPECT_NE(config.toml.find(line), std::string::npos) << line << "\nin\n" << config.toml;
   }
+}
+
+TEST(Config, ReadsBackWhatItWrites) {
+  const auto written = [](const std::string& toml) {
+    const std::shared_ptr<Settings> root = parse_toml(toml, "c.toml");
+    return read_config(*root, registry());
+  };
+  const Config first = written(R"(
+[data]
+train = ["a.h5", "b \"quoted\".h5"]
+inputs = ["pixels", "more"]
+normalize = "minmax"
+weights = "w"
+[train]
+loss = "softmax_cross_entropy"
+label_smoothing = 0.1
+global_batch = 48
+microbatches = 4
+clip_value = 0.5
+[train.optimizer]
+type = "rmsprop"
+momentum = 0.9
+[train.learning_rate]
+schedule = "step"
+boundaries = [100, 200]
+[[layer]]
+type = "dense"
+name = "hidden"
+units = 4
+[[layer]]
+type = "dense"
+inputs = ["hidden", "more"]
+units = 3
+)");
+  const Config second = written(first.toml);
+  EXPECT_EQ(second.toml, first.toml);
+  EXPECT_EQ(second.data.train, first.data.train);
+  EXPECT_EQ(second.data.inputs, first.data.inputs);
+  EXPECT_EQ(second.train.microbatches, 4);
+  EXPECT_EQ(second.train.optimizer->kind(), "rmsprop");
+  EXPECT_EQ(second.train.optimizer->options().clip_value, 0.5);
+  EXPECT_EQ(second.train.learning_rate.options().boundaries, (std::vector<double>{100, 200}));
+  EXPECT_EQ(second.train.loss->options().label_smoothing, 0.1);
+  EXPECT_EQ(second.model.layers()[1].name, "dense");
+  EXPECT_EQ(second.model.layers()[1].inputs, (std::vector<std::string>{"hidden", "more"}));
+  EXPECT_EQ(config_hash(second), config_hash(first));
 }
 
 TEST(Config, HashDependsOnMeaningOnly) {
