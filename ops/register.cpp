@@ -3,10 +3,12 @@
 #include "core/builtin/builtin.h"
 #include "ops/activation/activation.h"
 #include "ops/bias/bias.h"
+#include "ops/binary/binary.h"
 #include "ops/layers/activation.h"
 #include "ops/losses/loss.h"
 #include "ops/optimizers/gradient_ops.h"
 #include "ops/optimizers/optimizer.h"
+#include "ops/reduce/reduce.h"
 #include "ops/softmax/softmax.h"
 
 namespace lockstep {
@@ -15,9 +17,11 @@ void register_cpu_kernels(KernelRegistry& registry) {
   register_builtin_cpu(registry);
   register_activation_cpu(registry);
   register_bias_cpu(registry);
+  register_binary_cpu(registry);
   register_gradient_ops_cpu(registry);
   register_losses_cpu(registry);
   register_optimizers_cpu(registry);
+  register_reduce_cpu(registry);
   register_softmax_cpu(registry);
 }
 
