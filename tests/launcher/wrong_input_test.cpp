@@ -2,9 +2,7 @@
 // folder of its own, and must end with exit code 2 and one line on stderr that names the place,
 // what was found and what was expected, and leave the folder as it was.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "core/base/hdf5/hdf5.h"
+#include "tests/launcher/program_test.h"
 
 namespace lockstep {
 namespace {
@@ -378,17 +377,6 @@ std::vector<WrongInput> model_cases() {
   };
 }
 
-std::string shell_quoted(const std::string& word) {
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
-std::string content_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 // Every file and folder below the current one, with its size.
 std::map<std::string, std::uintmax_t> listing() {
   std::map<std::string, std::uintmax_t> out;
@@ -397,32 +385,6 @@ std::map<std::string, std::uintmax_t> listing() {
   }
   return out;
 }
-
-class ProgramTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "lockstep-wrong-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    fs::create_directory(folder_ / "work");
-    before_ = fs::current_path();
-    fs::current_path(folder_ / "work");
-  }
-  void TearDown() override {
-    fs::current_path(before_);
-    fs::remove_all(folder_);
-  }
-
-  // Runs the program in the current folder; stdout and stderr go beside it.
-  int run(const std::vector<std::string>& arguments) const {
-    std::string command = shell_quoted(LOCKSTEP_PROGRAM);
-    for (const std::string& argument : arguments) command += " " + shell_quoted(argument);
-    const int status = std::system((command + " >../out 2>../err </dev/null").c_str());
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-
-  fs::path folder_, before_;
-};
 
 class WrongInputTest : public ProgramTest, public ::testing::WithParamInterface<WrongInput> {};
 
