@@ -3,8 +3,8 @@
 //
 // log.jsonl holds one JSON object a line:
 //   {"step":12,"epoch":1,"loss":0.5,"learning_rate":0.001,"metrics":{"accuracy":0.875},
-//    "samples_per_second":51200.0,"elapsed":0.41,
-//    "seconds":{"data":1e-05,"compute":0.0021,"exchange":0.0003,"update":0.0001,"checkpoint":0.0}}
+//    "samples_per_second":51200,"elapsed":0.41,
+//    "seconds":{"data":1e-05,"compute":0.0021,"exchange":0.0003,"update":0.0001,"checkpoint":0}}
 //   {"event":"evaluation","step":40,"epoch":1,"data":"test","metrics":{"loss":0.4},"elapsed":1.5,
 //    "seconds":0.02}
 // A number that is not finite is written as null, for JSON has none.

@@ -1,0 +1,193 @@
+// The command line: what each command reads, and what it says to what it cannot read.
+#include "launcher/options.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/launcher/message.h"
+
+namespace lockstep {
+namespace {
+
+using Words = std::vector<std::string>;
+
+template <typename Wanted>
+Wanted parse(const Words& arguments) {
+  return std::get<Wanted>(parse_command_line(arguments));
+}
+
+std::string message(const Words& arguments) {
+  return refused([&] { parse_command_line(arguments); });
+}
+
+TEST(Options, TrainReadsAllOfItsOptions) {
+  const auto command = parse<TrainCommand>(
+      {"train", "examples/digits cnn.toml", "--run=out", "--set", "train.epochs=5", "--set",
+       "layer.0.units=-3", "--device", "cpu", "--resume", "--quiet", "--print-after", "fuse",
+       "--disable-pass", "layout", "--disable-pass", "fuse"});
+  EXPECT_EQ(command.config, "examples/digits cnn.toml");
+  EXPECT_EQ(command.run, "out");
+  EXPECT_EQ(command.set, (Words{"train.epochs=5", "layer.0.units=-3"}));
+  EXPECT_EQ(command.device, DeviceChoice::kCpu);
+  EXPECT_TRUE(command.resume);
+  EXPECT_FALSE(command.overwrite);
+  EXPECT_TRUE(command.quiet);
+  EXPECT_EQ(command.print_after, Words{"fuse"});
+  EXPECT_EQ(command.disable_pass, (Words{"layout", "fuse"}));
+}
+
+TEST(Options, TrainNamesTheRunAfterTheConfiguration) {
+  const auto command = parse<TrainCommand>({"train", "examples/digits-cnn.toml"});
+  EXPECT_EQ(command.run, "runs/digits-cnn");
+  EXPECT_EQ(command.device, DeviceChoice::kAuto);
+  EXPECT_FALSE(command.resume || command.overwrite || command.quiet);
+  EXPECT_TRUE(command.set.empty());
+}
+
+TEST(Options, OptionsMayStandBeforeTheArgument) {
+  const auto command = parse<TrainCommand>({"train", "--set", "a=1", "c.toml", "--quiet"});
+  EXPECT_EQ(command.config, "c.toml");
+  EXPECT_EQ(command.set, Words{"a=1"});
+}
+
+TEST(Options, EvaluateAndPredict) {
+  const auto evaluate =
+      parse<EvaluateCommand>({"evaluate", "runs/a", "--data", "digits", "--device", "cuda"});
+  EXPECT_EQ(evaluate.run, "runs/a");
+  EXPECT_EQ(evaluate.data, "digits");
+  EXPECT_EQ(evaluate.device, DeviceChoice::kCuda);
+  EXPECT_EQ(parse<EvaluateCommand>({"evaluate", "runs/a"}).data, "");
+
+  const auto predict =
+      parse<PredictCommand>({"predict", "runs/a", "--input", "x.h5", "--output", "y.h5"});
+  EXPECT_EQ(predict.run, "runs/a");
+  EXPECT_EQ(predict.input, "x.h5");
+  EXPECT_EQ(predict.output, "y.h5");
+}
+
+TEST(Options, Plan) {
+  const auto command = parse<PlanCommand>(
+      {"plan", "c.toml", "--workers", "8", "--json", "--set", "train.global_batch=64"});
+  EXPECT_EQ(command.config, "c.toml");
+  EXPECT_EQ(command.workers, 8);
+  EXPECT_TRUE(command.json);
+  EXPECT_EQ(command.set, Words{"train.global_batch=64"});
+  EXPECT_EQ(parse<PlanCommand>({"plan", "c.toml"}).workers, 0);
+}
+
+TEST(Options, Data) {
+  EXPECT_EQ(parse<DataInspectCommand>({"data", "info", "digits"}).dataset, "digits");
+  const auto command =
+      parse<DataImportCommand>({"data", "import", "in/iris.csv", "--output", "out", "--label", "-1",
+                                "--classes", "a,b,c", "--shards", "4", "--skip-lines", "2",
+                                "--header", "no", "--delimiter", "tab", "--missing", "mean"});
+  EXPECT_EQ(command.file, "in/iris.csv");
+  EXPECT_EQ(command.output, "out");
+  EXPECT_EQ(command.name, "iris");
+  EXPECT_EQ(command.label, "-1");
+  EXPECT_EQ(command.classes, (Words{"a", "b", "c"}));
+  EXPECT_FALSE(command.regression);
+  EXPECT_EQ(command.shards, 4);
+  EXPECT_EQ(command.skip_lines, 2);
+  EXPECT_EQ(command.header, CsvHeader::kNo);
+  EXPECT_EQ(command.delimiter, '\t');
+  EXPECT_EQ(command.missing, MissingValues::kMean);
+
+  const auto plain = parse<DataImportCommand>(
+      {"data", "import", "a.csv", "--output=o", "--label=y", "--regression", "--delimiter=;"});
+  EXPECT_TRUE(plain.regression);
+  EXPECT_EQ(plain.delimiter, ';');
+  EXPECT_EQ(plain.shards, 1);
+  EXPECT_EQ(plain.header, CsvHeader::kAuto);
+  EXPECT_EQ(plain.missing, MissingValues::kError);
+  EXPECT_EQ(
+      parse<DataImportCommand>({"data", "import", "a.csv", "--output=o", "--label=y"}).delimiter,
+      '\0');
+}
+
+TEST(Options, Report) {
+  EXPECT_EQ(parse<ReportCommand>({"report", "runs/a"}).output, "");
+  EXPECT_EQ(parse<ReportCommand>({"report", "runs/a", "--output", "r.html"}).output, "r.html");
+}
+
+TEST(Options, HelpOfEveryCommandNamesItsOptions) {
+  const Words commands = {"train", "evaluate", "predict", "plan", "report"};
+  const std::string program = parse<ShowText>({"--help"}).text;
+  EXPECT_EQ(parse<ShowText>({}).text, program);
+  for (const std::string& command : commands) {
+    EXPECT_NE(program.find("lockstep " + command), std::string::npos) << command;
+    const std::string help = parse<ShowText>({command, "--help"}).text;
+    EXPECT_NE(help.find("usage: lockstep " + command), std::string::npos) << help;
+    EXPECT_EQ(help.find("positional"), std::string::npos) << help;
+  }
+  EXPECT_NE(parse<ShowText>({"train", "--help"}).text.find("--disable-pass"), std::string::npos);
+  EXPECT_NE(parse<ShowText>({"data", "import", "-h"}).text.find("--skip-lines"), std::string::npos);
+  EXPECT_NE(parse<ShowText>({"data", "--help"}).text.find("data info"), std::string::npos);
+}
+
+TEST(Options, HelpFitsTheScreen) {
+  for (const Words& arguments : {Words{"--help"}, Words{"train", "--help"}, Words{"plan", "-h"},
+                                 Words{"data", "import", "--help"}}) {
+    std::istringstream lines(parse<ShowText>(arguments).text);
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+  }
+}
+
+TEST(Options, VersionIsOneLine) {
+  EXPECT_TRUE(parse<ShowText>({"--version"}).text.starts_with("lockstep "));
+}
+
+TEST(Options, UnknownNamesComeWithTheNearestOne) {
+  EXPECT_EQ(
+      message({"trian", "c.toml"}),
+      "lockstep: unknown command 'trian'; did you mean 'train'? ('lockstep --help' lists all)");
+  EXPECT_EQ(
+      message({"data", "imprt"}),
+      "lockstep data: unknown command 'imprt'; did you mean 'import'? ('lockstep --help' lists "
+      "all)");
+  EXPECT_EQ(message({"train", "c.toml", "--resum"}),
+            "lockstep train: unknown option '--resum'; did you mean --resume? ('lockstep train "
+            "--help' lists all)");
+  EXPECT_EQ(message({"train", "c.toml", "--xyzxyzxyz"}),
+            "lockstep train: unknown option '--xyzxyzxyz' ('lockstep train --help' lists all)");
+}
+
+struct Wrong {
+  Words arguments;
+  std::string part;  // of the message
+};
+
+TEST(Options, WrongUseIsRefused) {
+  const std::vector<Wrong> cases = {
+      {{"train"}, "lockstep train: CONFIG is missing (usage: lockstep train CONFIG"},
+      {{"train", "a.toml", "b.toml"}, "unexpected argument 'b.toml'"},
+      {{"train", "a.toml", "--device", "gpu"},
+       "--device expects one of auto, cpu, cuda; found 'gpu'"},
+      {{"train", "a.toml", "--resume", "--overwrite"}, "exclude each other"},
+      {{"train", "a.toml", "--set"}, "--set"},
+      {{"train", "a.toml", "--run", "a", "--run", "b"}, "--run"},
+      {{"train", "a.toml", "--run="}, "--run"},
+      {{"train", "a.toml", "--quiet=1"}, "--quiet"},
+      {{"evaluate"}, "RUN is missing"},
+      {{"predict", "r", "--output", "y"}, "--input is missing"},
+      {{"predict", "r", "--input", "x"}, "--output is missing"},
+      {{"plan", "c", "--workers", "0"}, "--workers expects an integer from 1 on, found '0'"},
+      {{"plan", "c", "--workers", "2x"}, "found '2x'"},
+      {{"plan", "c", "--workers", "99999999999999999999"}, "found '99999999999999999999'"},
+      {{"data"}, "expected 'info' or 'import'"},
+      {{"data", "info"}, "NAME|PATH is missing"},
+      {{"data", "import", "a.csv", "--label", "y"}, "--output is missing"},
+      {{"data", "import", "a.csv", "--output", "o"}, "--label is missing"},
+      {{"data", "import", "a.csv", "--output=o", "--label=y", "--delimiter=ab"}, "found 'ab'"},
+      {{"data", "import", "a.csv", "--output=o", "--label=y", "--classes=a", "--regression"},
+       "exclude each other"},
+      {{"data", "import", "a.csv", "--output=o", "--label=y", "--header=maybe"}, "found 'maybe'"},
+      {{"data", "import", "a.csv", "--output=o", "--label=y", "--missing=zero"}, "found 'zero'"},
+  };
+  for (const Wrong& wrong : cases) {
+    const std::string found = message(wrong.arguments);
+    EXPECT_NE(found.find(wrong.part), std::string::npos) << found << "\nexpected: " << wrong.part;
+  }
+}
+
+}  // namespace
+}  // namespace lockstep
