@@ -177,9 +177,10 @@ ModelGraph Model::build(std::int64_t batch, bool training, std::uint64_t seed) c
     try {
       values[spec.name] = spec.layer->build(context, inputs);
     } catch (const Error& error) {
-      // Errors of nodes start with the node's name, which starts with the layer's.
+      // Errors of nodes start with the node's name: the layer's, or the layer's and "/...".
       const std::string message = error.what();
-      const bool named = message.starts_with(spec.name);
+      const bool named =
+          message.starts_with(spec.name + " (") || message.starts_with(spec.name + "/");
       throw Error(error.kind(), named ? text(spec.place, spec.place.empty() ? "" : ": ", message)
                                       : place_of(spec) + message);
     }
