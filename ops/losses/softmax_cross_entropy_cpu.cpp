@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/base/lanes.h"
 #include "core/base/vector_math.h"
 #include "ops/cpu_kernel.h"
 #include "ops/losses/loss.h"
@@ -14,13 +15,6 @@
 
 namespace lockstep {
 namespace {
-
-float largest(const float* x, std::int64_t n) {
-  float result = x[0];
-#pragma omp simd reduction(max : result)
-  for (std::int64_t i = 0; i < n; ++i) result = std::max(result, x[i]);
-  return result;
-}
 
 struct Rows {
   std::int64_t rows, classes, positions;  // positions of a sample
@@ -47,7 +41,7 @@ Rows rows_of(const KernelRequest& request, std::size_t inputs, const SoftmaxCros
 // The loss of one row.
 float row_loss(const float* x, std::int32_t label, const Rows& shape) {
   if (label < 0 || label >= shape.classes) return std::numeric_limits<float>::quiet_NaN();
-  const float m = largest(x, shape.classes);
+  const float m = max_lanes(x, shape.classes);
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t k = 0; k < shape.classes; ++k) sum += vector_math::exp(x[k] - m);
@@ -67,7 +61,7 @@ void row_gradient(const float* x, std::int32_t label, float factor, const Rows& 
     std::fill(dx, dx + shape.classes, std::numeric_limits<float>::quiet_NaN());
     return;
   }
-  const float m = largest(x, shape.classes);
+  const float m = max_lanes(x, shape.classes);
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t k = 0; k < shape.classes; ++k) {
