@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
+#include <charconv>
 #include <filesystem>
 #include <limits>
 #include <optional>
@@ -317,6 +318,11 @@ Command parse_data_import(const Arguments& given) {
   line.add()("delimiter", value("CHAR"), "between columns: a character, tab, space or auto");
   line.add()("missing", value("error|mean"),
              "empty fields: refuse the file (default), or take the column's mean");
+  line.add()("dtype", value("f32|f64|u8|i8|i16|i32|i64"), "stored type of the features (default f32)");
+  line.add()("sample-shape", value("H,W,C"), "shape of a sample's features; without it a vector");
+  line.add()("gzip", value("0-9"), "compress the shards (default 0: not)");
+  line.add()("overwrite", "replace a dataset of this name");
+  line.add()("source", value("TEXT"), "where the data is from, kept in the shards");
   line.arguments({"FILE"});
   if (auto help = line.parse(given)) return *help;
 
@@ -337,6 +343,22 @@ Command parse_data_import(const Arguments& given) {
   command.delimiter = delimiter_of(line);
   constexpr MissingValues kMissing[] = {MissingValues::kError, MissingValues::kMean};
   command.missing = kMissing[line.choice("missing", {"error", "mean"}, "error")];
+  constexpr DType kTypes[] = {DType::kF32, DType::kF64, DType::kU8, DType::kI8,
+                              DType::kI16, DType::kI32, DType::kI64};
+  command.dtype =
+      kTypes[line.choice("dtype", {"f32", "f64", "u8", "i8", "i16", "i32", "i64"}, "f32")];
+  for (const std::string& extent : split_at_commas(line.word("sample-shape"))) {
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(extent.data(), extent.data() + extent.size(), number);
+    if (error != std::errc() || end != extent.data() + extent.size() || number < 1) {
+      line.refuse("--sample-shape: found '" + extent + "', expected whole numbers above 0, as 8,8,1");
+    }
+    command.sample_shape.push_back(number);
+  }
+  command.gzip = line.number("gzip", 0, 0);
+  if (command.gzip > 9) line.refuse("--gzip: expected a number from 0 to 9");
+  command.overwrite = line.flag("overwrite");
+  command.source = line.word("source");
   return command;
 }
 

@@ -9,6 +9,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/base/dtype.h"
+
 namespace lockstep {
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
@@ -72,6 +74,11 @@ struct DataImportCommand {
   CsvHeader header = CsvHeader::kAuto;
   char delimiter = '\0';  // '\0': found out from the first line
   MissingValues missing = MissingValues::kError;
+  DType dtype = DType::kF32;                // of the features
+  std::vector<std::int64_t> sample_shape;   // of the features of a sample; empty: a vector
+  std::int64_t gzip = 0;                    // 1 .. 9; 0: not compressed
+  bool overwrite = false;                   // replace a dataset of this name
+  std::string source;                       // where the data is from
 };
 
 struct ReportCommand {

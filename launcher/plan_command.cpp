@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
+#include "dist/reduction_tree.h"
 #include "launcher/commands.h"
 #include "launcher/log.h"
 #include "launcher/setup.h"

@@ -1,0 +1,123 @@
+// Promise 1: the same bits for any number of workers, any bucket size; and what a step does besides.
+#include "launcher/training.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <mutex>
+
+#include "tests/dist/world_of_threads.h"
+#include "tests/launcher/small_training.h"
+
+namespace lockstep {
+namespace {
+
+using testing::run_world;
+using testing::SmallTraining;
+
+std::string toml_of(const std::string& model, const std::string& train_keys) {
+  return text("[data]\ntrain = \"memory\"\nsplit = 0\n[evaluate]\nbatch = 7\n",
+              "metrics = [\"accuracy\", \"top_3\", \"confusion_matrix\"]\n",
+              "[train]\nepochs = 3\nglobal_batch = 19\nloss = \"softmax_cross_entropy\"\n", train_keys, "\n",
+              testing::layers_of(model));
+}
+
+struct Outcome {
+  std::string sha256;
+  std::vector<float> losses, norms;
+  std::vector<double> metrics;
+};
+
+// Trains all steps in a world of threads and checks that its ranks agree.
+Outcome train(const std::string& toml, int world) {
+  std::mutex mutex;
+  std::vector<Outcome> outcomes;
+  run_world(world, [&](std::unique_ptr<Communicator> communicator) {
+    // 83 samples: the last batch of an epoch has 7.
+    SmallTraining training(toml, testing::hashed_images(83), std::move(communicator));
+    Outcome outcome;
+    while (training->step() < training->total_steps()) {
+      const StepResult result = training->run_step();
+      outcome.losses.push_back(result.loss);
+      outcome.norms.push_back(result.gradient_norm);
+    }
+    outcome.sha256 = training->parameters_sha256();
+    for (const MetricValue& value : training->evaluate(training->data().train)) {
+      outcome.metrics.insert(outcome.metrics.end(), value.values.begin(), value.values.end());
+    }
+    const std::lock_guard lock(mutex);
+    outcomes.push_back(std::move(outcome));
+  });
+  for (const Outcome& outcome : outcomes) {
+    EXPECT_EQ(outcome.sha256, outcomes[0].sha256);
+    EXPECT_EQ(outcome.metrics, outcomes[0].metrics);
+  }
+  return outcomes[0];
+}
+
+void expect_equal_bits(const std::string& toml) {
+  const Outcome alone = train(toml, 1);
+  EXPECT_EQ(alone.losses.size(), 15u);
+  EXPECT_LT(alone.losses.back(), alone.losses.front());
+  for (const int world : {2, 3, 4, 5, 8}) {
+    const Outcome outcome = train(toml, world);
+    EXPECT_EQ(outcome.sha256, alone.sha256) << world << " workers";
+    EXPECT_EQ(outcome.losses, alone.losses) << world << " workers";
+    EXPECT_EQ(outcome.norms, alone.norms) << world << " workers";
+    EXPECT_EQ(outcome.metrics, alone.metrics) << world << " workers";
+  }
+}
+
+TEST(SameBits, MlpWithAdam) { expect_equal_bits(toml_of("mlp", "learning_rate = 0.01")); }
+
+TEST(SameBits, CnnWithDropoutNormalisationAndClipping) {
+  expect_equal_bits(toml_of("everything", "learning_rate = 0.01\nclip_norm = 0.5"));
+}
+
+TEST(SameBits, MomentumAndDecay) {
+  expect_equal_bits(toml_of("residual",
+                            "learning_rate = 0.02\noptimizer = {type = \"sgd\", momentum = 0.9, weight_decay = 0.01}"));
+}
+
+TEST(Training, RemainderOfAnEpochCountsItsOwnSamples) {
+  SmallTraining training(toml_of("mlp", "learning_rate = 0.0001"), testing::hashed_images(83));
+  EXPECT_EQ(training->steps_per_epoch(), 5);
+  std::int64_t samples = 0;
+  for (int step = 0; step < 5; ++step) samples += training->run_step().samples;
+  EXPECT_EQ(samples, 83);
+}
+
+TEST(Training, NotFiniteStepChangesNothingAndNamesTheLayer) {
+  SmallTraining training(toml_of("mlp", "learning_rate = 0.01"), testing::hashed_images(83));
+  training->run_step();
+  for (const NamedTensor& tensor : training->parameters()) {
+    if (tensor.name == "hidden/bias") tensor.values[3] = std::nanf("");
+  }
+  const std::string before = training->parameters_sha256();
+  const StepResult result = training->run_step();
+  EXPECT_FALSE(std::isfinite(result.loss));
+  EXPECT_EQ(training->step(), 1);
+  EXPECT_EQ(training->parameters_sha256(), before);
+  EXPECT_NE(training->find_not_finite().find("hidden"), std::string::npos);
+}
+
+TEST(Training, PassesThatAreLeftOutChangeLittle) {
+  // Without fusion and layouts the same network learns the same, to rounding.
+  const std::string toml = toml_of("cnn", "learning_rate = 0.001");
+  const auto data = testing::hashed_images(83);
+  const Config config = testing::config_from(toml);
+  auto losses = [&](std::vector<std::string> disabled) {
+    Worker worker(make_single_communicator(), 1);
+    const RunData run = run_data_from(config, whole(data), {});
+    Training training(worker, config, run, {{}, std::move(disabled), nullptr});
+    training.initialize();
+    std::vector<double> out;
+    for (int step = 0; step < 5; ++step) out.push_back(training.run_step().loss);
+    return out;
+  };
+  const auto full = losses({}), plain = losses({"fuse", "layout", "eliminate_dead"});
+  for (int step = 0; step < 5; ++step) EXPECT_NEAR(full[step], plain[step], 1e-4 * plain[step]);
+}
+
+}  // namespace
+}  // namespace lockstep
