@@ -11,6 +11,8 @@ namespace {
 Hdf5Handle creation_properties(const Shape& shape, const Hdf5Layout& layout,
                                const std::string& where) {
   Hdf5Handle properties(check_hdf5(H5Pcreate(H5P_DATASET_CREATE), where, "H5Pcreate"), H5Pclose);
+  // No time of writing, so that equal content gives equal files.
+  check_hdf5(H5Pset_obj_track_times(properties.id(), false), where, "H5Pset_obj_track_times");
   const bool filtered = layout.gzip > 0 || layout.shuffle || layout.checksum;
   require(layout.chunk_rows > 0 || !filtered, where, ": filters need chunks");
   if (layout.chunk_rows == 0 || shape.elements() == 0) return properties;
