@@ -1,6 +1,7 @@
 #include "ops/register.h"
 
 #include "core/builtin/builtin.h"
+#include "core/builtin/reorder.h"
 #include "ops/activation/activation.h"
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
@@ -15,6 +16,7 @@ namespace lockstep {
 
 void register_cpu_kernels(KernelRegistry& registry) {
   register_builtin_cpu(registry);
+  register_reorder_cpu(registry);
   register_activation_cpu(registry);
   register_bias_cpu(registry);
   register_binary_cpu(registry);
