@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -133,6 +134,21 @@ TEST(Hdf5, NamesFiltersAndAttributes) {
   EXPECT_EQ(file.real("x", "classes"), 10.0);
   EXPECT_EQ(file.text("", "absent"), std::nullopt);
   EXPECT_EQ(file.integer("", "source"), std::nullopt);
+}
+
+TEST(Hdf5, EqualArraysGiveEqualFiles) {
+  const TemporaryDirectory directory;
+  const auto write = [&](const std::string& name) {
+    const float value = 1.0f;
+    Hdf5Writer writer(directory.path(name));
+    writer.write("x", DType::kF32, {1}, &value);
+    writer.set_text("", "source", "somewhere");
+    writer.commit();
+    return local_files().read(directory.path(name));
+  };
+  const std::string first = write("a.h5");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // times are stored in seconds
+  EXPECT_TRUE(first == write("b.h5"));
 }
 
 TEST(Hdf5, WithoutCommitNothingIsLeft) {

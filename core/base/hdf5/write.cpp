@@ -7,12 +7,16 @@
 namespace lockstep {
 namespace {
 
+// Stores no time of writing with the object, so that equal arrays give equal files.
+void forget_times(hid_t properties, const std::string& where) {
+  check_hdf5(H5Pset_obj_track_times(properties, false), where, "H5Pset_obj_track_times");
+}
+
 // Chunks and filters of `layout` for an array of `shape`.
 Hdf5Handle creation_properties(const Shape& shape, const Hdf5Layout& layout,
                                const std::string& where) {
   Hdf5Handle properties(check_hdf5(H5Pcreate(H5P_DATASET_CREATE), where, "H5Pcreate"), H5Pclose);
-  // No time of writing, so that equal content gives equal files.
-  check_hdf5(H5Pset_obj_track_times(properties.id(), false), where, "H5Pset_obj_track_times");
+  forget_times(properties.id(), where);
   const bool filtered = layout.gzip > 0 || layout.shuffle || layout.checksum;
   require(layout.chunk_rows > 0 || !filtered, where, ": filters need chunks");
   if (layout.chunk_rows == 0 || shape.elements() == 0) return properties;
@@ -38,9 +42,11 @@ Hdf5Writer::Hdf5Writer(std::string path, const FileSystem& files)
   const Hdf5Handle access(check_hdf5(H5Pcreate(H5P_FILE_ACCESS), path_, "H5Pcreate"), H5Pclose);
   check_hdf5(H5Pset_libver_bounds(access.id(), H5F_LIBVER_V18, H5F_LIBVER_V18), path_,
              "H5Pset_libver_bounds");
+  const Hdf5Handle creation(check_hdf5(H5Pcreate(H5P_FILE_CREATE), path_, "H5Pcreate"), H5Pclose);
+  forget_times(creation.id(), path_);
   temporary_ = files_.create_temporary(path_);
-  file_ =
-      Hdf5Handle(H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), H5Fclose);
+  file_ = Hdf5Handle(H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()),
+                     H5Fclose);
   if (!file_.open()) {
     const std::string reason = hdf5_reason();
     files_.remove(temporary_);
