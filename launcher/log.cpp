@@ -140,6 +140,14 @@ std::size_t columns(std::string_view text) {
       std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
+std::string joined(const std::vector<std::string>& head, const std::vector<std::string>& tail) {
+  std::string line;
+  for (const auto* parts : {&head, &tail}) {
+    for (const std::string& part : *parts) line += line.empty() ? part : "  " + part;
+  }
+  return line;
+}
+
 }  // namespace
 
 TrainingLog::TrainingLog(const std::string& path, std::int64_t keep_through_step)
@@ -238,39 +246,38 @@ void ProgressLine::step(const StepRecord& record) {
 }
 
 std::string ProgressLine::describe(const StepRecord& record) const {
-  std::vector<std::string> parts;
-  parts.push_back("epoch " + counted(record.epoch, options_.epochs));
-  parts.push_back("step " + counted(record.step, options_.steps));
-  if (options_.terminal) {
-    parts.push_back(bar(static_cast<double>(record.step) /
-                        static_cast<double>(std::max<std::int64_t>(1, options_.steps))));
-  }
-  parts.push_back("loss " + printed("%.4g", record.loss));
-  if (!record.metrics.empty()) parts.push_back(metric_text(record.metrics.front()));
+  const std::string epoch = "epoch " + counted(record.epoch, options_.epochs);
+  const std::string step = "step " + counted(record.step, options_.steps);
+  std::vector<std::string> measured = {"loss " + printed("%.4g", record.loss)};
+  if (!record.metrics.empty()) measured.push_back(metric_text(record.metrics.front()));
   if (record.samples_per_second > 0.0) {
-    parts.push_back(short_number(record.samples_per_second) + " samples/s");
+    measured.push_back(short_number(record.samples_per_second) + " samples/s");
   }
   const std::int64_t steps = record.step - started_step_;
   if (steps > 0 && record.step <= options_.steps) {
     const double seconds_per_step = (record.elapsed - started_at_) / static_cast<double>(steps);
     const double left = seconds_per_step * static_cast<double>(options_.steps - record.step);
-    parts.push_back(short_duration(left) + " left");
+    measured.push_back(short_duration(left) + " left");
   }
   if (const double window = record.elapsed - shown_at_; steps > 0 && window > 0.0) {
-    parts.push_back("data " + printed("%.0f%%", 100.0 * std::min(1.0, spent_.data / window)));
-    parts.push_back("exchange " +
-                    printed("%.0f%%", 100.0 * std::min(1.0, spent_.exchange / window)));
+    const double data = 100.0 * std::min(1.0, spent_.data / window);
+    const double exchange = 100.0 * std::min(1.0, spent_.exchange / window);
+    measured.push_back("data " + printed("%.0f%%", data));
+    measured.push_back("exchange " + printed("%.0f%%", exchange));
   }
+  if (!options_.terminal) return joined({epoch, step}, measured);
 
-  // The parts that fit, in order of their importance; a line that wraps could not be redrawn.
-  std::string line;
+  // The longest form that fits; a line that wraps could not be redrawn.
   const std::size_t width = static_cast<std::size_t>(std::max(1, options_.width - 1));
-  for (const std::string& part : parts) {
-    const std::string next = line.empty() ? part : "  " + part;
-    if (options_.terminal && columns(line) + columns(next) > width) break;
-    line += next;
+  const double done = static_cast<double>(record.step) /
+                      static_cast<double>(std::max<std::int64_t>(1, options_.steps));
+  for (const std::vector<std::string>& head :
+       {std::vector{epoch, step, bar(done)}, std::vector{epoch, step}, std::vector{epoch}}) {
+    std::string line = joined(head, measured);
+    if (columns(line) <= width) return line;
   }
-  return line;
+  while (!measured.empty() && columns(joined({epoch}, measured)) > width) measured.pop_back();
+  return joined({epoch}, measured).substr(0, width);
 }
 
 void ProgressLine::evaluation(const EvaluationRecord& record) {

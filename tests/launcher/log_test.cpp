@@ -237,10 +237,22 @@ TEST_F(ProgressLineTest, ATerminalLineNeverWraps) {
     for (std::string line : lines_of(printed().substr(begin))) {
       const std::string last = line.substr(line.rfind('\r') + 1);
       const auto columns = std::ranges::count_if(last, [](char c) { return (c & 0xC0) != 0x80; });
-      EXPECT_LT(columns - 3, width) << last;  // without the 3 of the escape sequence
+      EXPECT_LT(columns - 3, width) << last;  // without the 3 columns of the escape sequence
       EXPECT_NE(last.find("epoch"), std::string::npos);
     }
   }
+}
+
+TEST_F(ProgressLineTest, ANarrowTerminalLosesTheBarFirst) {
+  ProgressOptions options = kTerminal;
+  options.width = 100;
+  ProgressLine progress(out_, options);
+  progress.step(record_of(1, 0.0));
+  progress.step(record_of(50, 5.0));
+  const std::string line =
+      "epoch  5/10  step  50/100  loss 0.02  51.2k samples/s  0:06 left  data 0%  "
+      "exchange 0%\x1b[K";
+  EXPECT_EQ(printed().substr(printed().rfind('\r') + 1), line);
 }
 
 TEST_F(ProgressLineTest, OtherLinesDoNotTearTheTerminalLine) {
