@@ -19,9 +19,9 @@ struct Pass {
 };
 
 struct PipelineOptions {
-  std::vector<std::string> print_after;  // pass names; "all" means each
-  std::vector<std::string> disabled;     // names of optional passes to leave out
-  std::ostream* print_to = nullptr;      // REQUIRES: set where print_after is not empty
+  std::vector<std::string> print_after = {};  // pass names; "all" means each
+  std::vector<std::string> disabled = {};     // names of optional passes to leave out
+  std::ostream* print_to = nullptr;           // REQUIRES: set where print_after is not empty
 };
 
 struct PassTime {

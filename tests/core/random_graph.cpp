@@ -154,13 +154,19 @@ class Builder {
 
   // The values that no update has made old.
   void find_readable() {
-    readable_.clear();
-    for (ValueId id = 0; id < static_cast<ValueId>(graph_.values().size()); ++id) {
-      Graph trial = graph_;
-      copy(trial, id);
-      if (is_valid(trial)) readable_.push_back(id);
+    const bool updated = !graph_.nodes().empty() && graph_.nodes().back().op->traits().mutates != 0;
+    if (updated) readable_.clear();
+    const ValueId first = updated ? 0 : static_cast<ValueId>(before_.values().size());
+    for (ValueId id = first; id < static_cast<ValueId>(graph_.values().size()); ++id) {
+      if (!updated || may_be_read(id)) readable_.push_back(id);
     }
     before_ = graph_;
+  }
+
+  bool may_be_read(ValueId id) const {
+    Graph trial = graph_;
+    copy(trial, id);
+    return is_valid(trial);
   }
 
   std::mt19937 random_;
