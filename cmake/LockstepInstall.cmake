@@ -5,6 +5,9 @@ install(TARGETS lockstep RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS lockstep_flags lockstep_hdf5 lockstep_dnnl lockstep_xxhash
   lockstep_core lockstep_ops lockstep_datasets lockstep_dist lockstep_launcher
   EXPORT lockstep-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(TARGET lockstep_cuda)
+  install(TARGETS lockstep_cuda LIBRARY DESTINATION lib)
+endif()
 install(DIRECTORY core ops datasets dist launcher DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lockstep
   FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY datasets/bundled/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lockstep/datasets

@@ -2,6 +2,7 @@
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
+#include "core/device/gpu_module.h"
 #include "dist/agree.h"
 #include "launcher/toml.h"
 #include "ops/register.h"
@@ -16,8 +17,13 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 }
 
 void check_device(DeviceChoice device) {
-  check_input(device != DeviceChoice::kCuda,
-              "--device cuda: this version of Lockstep computes on the CPU only; use --device cpu");
+  if (device != DeviceChoice::kCuda) return;
+  std::string why;
+  const GpuBackend* backend = open_gpu_module(gpu_module_path(), why);
+  if (backend != nullptr && backend->device_count(why) > 0) {
+    why = "this version has no CUDA kernels yet";
+  }
+  bad_input("--device cuda: no GPU can be used: ", why, "; use --device cpu");
 }
 
 std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& environment) {

@@ -1,0 +1,39 @@
+#include "core/device/gpu_module.h"
+
+#include <dlfcn.h>
+
+#include <filesystem>
+
+namespace lockstep {
+
+GpuBackend* open_gpu_module(const std::string& path, std::string& why) {
+  if (!std::filesystem::exists(path)) {
+    why = "this build has no GPU backend (" + path + " is missing; it is built where the CUDA toolkit is found)";
+    return nullptr;
+  }
+  void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (module == nullptr) {
+    why = "the GPU backend cannot be opened: " + std::string(dlerror());
+    return nullptr;
+  }
+  using Entry = GpuBackend* (*)();
+  const auto entry = reinterpret_cast<Entry>(dlsym(module, "lockstep_gpu_backend"));
+  if (entry == nullptr) {
+    why = path + " is no GPU backend: " + std::string(dlerror());
+    return nullptr;
+  }
+  GpuBackend* backend = entry();
+  if (backend->version() != GpuBackend::kVersion) {
+    why = path + " belongs to another version of Lockstep";
+    return nullptr;
+  }
+  return backend;
+}
+
+std::string gpu_module_path() {
+  std::error_code none;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", none);
+  return (program.parent_path().parent_path() / "lib" / "lockstep_cuda.so").string();
+}
+
+}  // namespace lockstep
