@@ -144,16 +144,25 @@ std::span<const std::int64_t> Loader::positions(std::int64_t epoch, std::int64_t
 void Loader::fill_column(const Column& column, std::span<const std::int64_t> positions,
                          std::byte* out) const {
   const std::size_t bytes = column.row_bytes;
-  for (const std::int64_t position : positions) {
-    const std::int64_t id = subset_.ids[static_cast<std::size_t>(position)];
-    if (column.rows != nullptr) {
-      const auto row = static_cast<std::size_t>(column.by_id ? id : position);
-      std::memcpy(out, column.rows + row * bytes, bytes);
-    } else {
+  const std::int64_t* ids = subset_.ids.data();
+  if (column.rows == nullptr) {
+    for (const std::int64_t position : positions) {
       convert_rows(*subset_.dataset, column.array, column.dtype, column.normalization,
-                   std::span(&id, 1), out);
+                   std::span(ids + position, 1), out);
+      out += bytes;
     }
-    out += bytes;
+  } else if (bytes == sizeof(std::uint32_t)) {  // one number: a copy of known size is much cheaper
+    for (const std::int64_t position : positions) {
+      const std::int64_t row = column.by_id ? ids[position] : position;
+      std::memcpy(out, column.rows + static_cast<std::size_t>(row) * 4, 4);
+      out += 4;
+    }
+  } else {
+    for (const std::int64_t position : positions) {
+      const std::int64_t row = column.by_id ? ids[position] : position;
+      std::memcpy(out, column.rows + static_cast<std::size_t>(row) * bytes, bytes);
+      out += bytes;
+    }
   }
 }
 

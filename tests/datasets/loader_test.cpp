@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "datasets/prefetch.h"
+#include "tests/core/count_allocations.h"
 #include "tests/datasets/shards.h"
 
 namespace lockstep {
@@ -150,6 +151,24 @@ TEST(Loader, AFillDoesNotDependOnFillsBefore) {
   fill_all(first, 0, 0);
   EXPECT_EQ(fill_all(first, 3, 2), expected);
   EXPECT_NE(fill_all(first, 2, 2).samples, expected.samples);
+}
+
+TEST(Loader, AFillAllocatesNothing) {
+  for (const std::size_t limit : {std::size_t{1} << 30, std::size_t{0}}) {
+    Loader loader(whole(numbered()), options_of(limit));
+    Part part = fill_all(loader, 0, 0);
+    const BatchBuffers buffers{{part.x.data(), part.z.data()},
+                               part.target.data(),
+                               part.weights.data(),
+                               part.samples.data()};
+    const std::int64_t before = allocations_so_far();
+    for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
+      for (std::int64_t batch = 0; batch < loader.batches(); ++batch) {
+        loader.fill(epoch, batch, {0, loader.batch_size(batch)}, buffers);
+      }
+    }
+    EXPECT_EQ(allocations_so_far() - before, 0);
+  }
 }
 
 TEST(Loader, ReshapesAndReadsIntegers) {
