@@ -3,8 +3,10 @@
 #include "core/builtin/builtin.h"
 #include "core/builtin/reorder.h"
 #include "ops/activation/activation.h"
+#include "ops/batch_norm/batch_norm.h"
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
+#include "ops/dense/dense.h"
 #include "ops/layers/activation.h"
 #include "ops/losses/loss.h"
 #include "ops/optimizers/gradient_ops.h"
@@ -15,11 +17,13 @@
 namespace lockstep {
 
 void register_cpu_kernels(KernelRegistry& registry) {
+  register_batch_norm_cpu(registry);
   register_builtin_cpu(registry);
   register_reorder_cpu(registry);
   register_activation_cpu(registry);
   register_bias_cpu(registry);
   register_binary_cpu(registry);
+  register_dense_cpu(registry);
   register_gradient_ops_cpu(registry);
   register_losses_cpu(registry);
   register_optimizers_cpu(registry);
@@ -28,7 +32,7 @@ void register_cpu_kernels(KernelRegistry& registry) {
 }
 
 std::vector<FusionPattern> fusion_patterns() {
-  return {};
+  return dense_fusions();
 }
 
 void register_layers(LayerRegistry& registry) {

@@ -1,0 +1,206 @@
+#include "ops/batch_norm/batch_norm.h"
+
+#include "core/base/error.h"
+#include "core/builtin/builtin.h"
+#include "ops/activation/activation.h"
+#include "ops/attributes.h"
+
+namespace lockstep {
+namespace {
+
+std::string attributes_of(double epsilon, bool relu) {
+  return "epsilon=" + exact(epsilon) + (relu ? " relu=true" : "");
+}
+
+void check_data(const TensorType& x) {
+  check_input(x.dtype == DType::kF32 || x.dtype == DType::kBF16, "input is ", x.to_string(),
+              ", expected f32 or bf16");
+  check_input(x.shape.rank() >= 2, "input ", x.shape, " has fewer than 2 dimensions, expected ",
+              "(batch, ..., channels)");
+}
+
+void check_channels(const TensorType& type, const TensorType& x, const char* what) {
+  const TensorType expected{DType::kF32, {x.shape[-1]}, nullptr};
+  check_input(type == expected, what, " is ", type.to_string(), ", expected ", expected.to_string(),
+              " for input ", x.shape);
+}
+
+TensorType row_major(const TensorType& x) {
+  return {x.dtype, x.shape, nullptr};
+}
+
+double elements(const TensorType& type) {
+  return static_cast<double>(type.elements());
+}
+
+// ---- Fusion ------------------------------------------------------------------------------------
+
+bool is_relu(const Node& node) {
+  const auto* op = dynamic_cast<const ActivationOp*>(node.op.get());
+  return op != nullptr && op->activation().kind == ActivationKind::kRelu;
+}
+
+// batch_norm (or batch_norm_inference) whose y is read by a relu only: the relu is the root. Mean
+// and variance are computed where the relu was, so nobody may read them before.
+template <typename NormOp>
+std::optional<Fusion> fuse_relu(const FusionSite& site) {
+  if (!is_relu(site.node())) return std::nullopt;
+  const Node* norm = site.producer(site.node(), 0);
+  if (norm == nullptr) return std::nullopt;
+  const auto* op = dynamic_cast<const NormOp*>(norm->op.get());
+  const ValueId y = site.node().inputs[0];
+  if (op == nullptr || op->relu() || !site.only_read_by(y, site.root)) return std::nullopt;
+  Fusion fusion{std::make_shared<NormOp>(op->epsilon(), true),
+                norm->inputs,
+                norm->outputs,
+                {site.graph.value(y).producer}};
+  fusion.outputs[0] = site.node().outputs[0];
+  for (std::size_t i = 1; i < norm->outputs.size(); ++i) {
+    for (const NodeId reader : site.readers[norm->outputs[i]]) {
+      if (reader < site.root) return std::nullopt;
+    }
+  }
+  return fusion;
+}
+
+// batch_norm_backward of a dy that relu_backward made, from the result of the fused forward op.
+std::optional<Fusion> fuse_relu_backward(const FusionSite& site) {
+  const auto* op = dynamic_cast<const BatchNormBackwardOp*>(site.node().op.get());
+  if (op == nullptr || op->relu()) return std::nullopt;
+  const std::vector<ValueId>& inputs = site.node().inputs;
+  const Node* relu = site.producer(site.node(), 0);
+  if (relu == nullptr || !site.only_read_by(inputs[0], site.root)) return std::nullopt;
+  const auto* relu_op = dynamic_cast<const ActivationBackwardOp*>(relu->op.get());
+  if (relu_op == nullptr || relu_op->activation().kind != ActivationKind::kRelu) {
+    return std::nullopt;
+  }
+  const Node* forward = site.producer(*relu, 1);
+  if (forward == nullptr) return std::nullopt;
+  const auto* forward_op = dynamic_cast<const BatchNormOp*>(forward->op.get());
+  const bool same = forward_op != nullptr && forward_op->relu() &&
+                    forward->outputs[0] == relu->inputs[1] && forward->outputs[1] == inputs[4] &&
+                    forward->outputs[2] == inputs[5];
+  if (!same) return std::nullopt;
+  Fusion fusion{std::make_shared<BatchNormBackwardOp>(op->epsilon(), true),
+                inputs,
+                site.node().outputs,
+                {site.graph.value(inputs[0]).producer}};
+  fusion.inputs[0] = relu->inputs[0];
+  return fusion;
+}
+
+}  // namespace
+
+// ---- batch_norm --------------------------------------------------------------------------------
+
+std::string BatchNormOp::attributes() const {
+  return attributes_of(epsilon_, relu_);
+}
+
+std::vector<TensorType> BatchNormOp::infer(std::span<const TensorType> inputs) const {
+  check_input(inputs.size() == 3, "takes input, scale and offset, got ", inputs.size(), " inputs");
+  const TensorType& x = inputs[0];
+  check_data(x);
+  check_channels(inputs[1], x, "scale");
+  check_channels(inputs[2], x, "offset");
+  check_input(x.shape.elements(0, x.shape.rank() - 1) > 0, "input ", x.shape,
+              " has no elements to take the mean of");
+  const TensorType statistic{DType::kF32, {x.shape[-1]}, nullptr};
+  return {row_major(x), statistic, statistic};
+}
+
+void BatchNormOp::gradient(Backward& backward) const {
+  const Node& node = backward.node();
+  Graph& graph = backward.graph();
+  ValueId dy = backward.cotangent(0), dmean = backward.cotangent(1),
+          dvariance = backward.cotangent(2);
+  if (dy == kNoValue && dmean == kNoValue && dvariance == kNoValue) return;
+  auto or_zero = [&](ValueId cotangent, int output) {
+    return cotangent != kNoValue ? cotangent : fill(graph, graph.type(node.outputs[output]), 0.0);
+  };
+  std::vector<ValueId> inputs{or_zero(dy, 0), node.inputs[0],  node.inputs[1],
+                              node.inputs[2], node.outputs[1], node.outputs[2]};
+  if (dmean != kNoValue || dvariance != kNoValue) {
+    inputs.push_back(or_zero(dmean, 1));
+    inputs.push_back(or_zero(dvariance, 2));
+  }
+  const auto op = std::make_shared<BatchNormBackwardOp>(epsilon_, relu_);
+  const std::vector<ValueId> gradients = graph.add_node(op, std::move(inputs), backward.name());
+  for (int i = 0; i < 3; ++i) {
+    if (backward.wants(i)) backward.accumulate(i, gradients[i]);
+  }
+}
+
+double BatchNormOp::flops(std::span<const TensorType> inputs, std::span<const TensorType>) const {
+  return 7 * elements(inputs[0]);
+}
+
+// ---- batch_norm_backward -----------------------------------------------------------------------
+
+std::string BatchNormBackwardOp::attributes() const {
+  return attributes_of(epsilon_, relu_);
+}
+
+std::vector<TensorType> BatchNormBackwardOp::infer(std::span<const TensorType> inputs) const {
+  check_input(
+      inputs.size() == 6 || inputs.size() == 8,
+      "takes dy, input, scale, offset, mean, variance and perhaps the cotangents of the last "
+      "two, got ",
+      inputs.size(), " inputs");
+  const TensorType& x = inputs[1];
+  check_data(x);
+  check_input(inputs[0].dtype == x.dtype && inputs[0].shape == x.shape, "dy is ",
+              inputs[0].to_string(), ", the input ", x.to_string(), ", expected equal types");
+  const char* names[] = {
+      "scale", "offset", "mean", "variance", "cotangent of the mean", "cotangent of the variance"};
+  for (std::size_t i = 2; i < inputs.size(); ++i) check_channels(inputs[i], x, names[i - 2]);
+  return {row_major(x), inputs[2], inputs[2]};
+}
+
+double BatchNormBackwardOp::flops(std::span<const TensorType> inputs,
+                                  std::span<const TensorType>) const {
+  return 8 * elements(inputs[0]);
+}
+
+// ---- batch_norm_inference ----------------------------------------------------------------------
+
+std::string BatchNormInferenceOp::attributes() const {
+  return attributes_of(epsilon_, relu_);
+}
+
+std::vector<TensorType> BatchNormInferenceOp::infer(std::span<const TensorType> inputs) const {
+  check_input(inputs.size() == 5, "takes input, scale, offset, mean and variance, got ",
+              inputs.size(), " inputs");
+  check_data(inputs[0]);
+  const char* names[] = {"scale", "offset", "mean", "variance"};
+  for (int i = 1; i < 5; ++i) check_channels(inputs[i], inputs[0], names[i - 1]);
+  return {row_major(inputs[0])};
+}
+
+double BatchNormInferenceOp::flops(std::span<const TensorType> inputs,
+                                   std::span<const TensorType>) const {
+  return 3 * elements(inputs[0]);
+}
+
+// ---- Builders and patterns ---------------------------------------------------------------------
+
+BatchNormResult batch_norm(Graph& graph, ValueId x, ValueId scale, ValueId offset, double epsilon,
+                           const std::string& name) {
+  const auto& outputs =
+      graph.add_node(std::make_shared<BatchNormOp>(epsilon), {x, scale, offset}, name);
+  return {outputs[0], outputs[1], outputs[2]};
+}
+
+ValueId batch_norm_inference(Graph& graph, ValueId x, ValueId scale, ValueId offset, ValueId mean,
+                             ValueId variance, double epsilon, const std::string& name) {
+  return graph.add(std::make_shared<BatchNormInferenceOp>(epsilon),
+                   {x, scale, offset, mean, variance}, name);
+}
+
+std::vector<FusionPattern> batch_norm_fusions() {
+  return {{"batch_norm+relu", fuse_relu<BatchNormOp>},
+          {"batch_norm_inference+relu", fuse_relu<BatchNormInferenceOp>},
+          {"relu_backward+batch_norm_backward", fuse_relu_backward}};
+}
+
+}  // namespace lockstep

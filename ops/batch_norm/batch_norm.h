@@ -1,0 +1,96 @@
+// Batch normalisation: each channel (the last axis) is brought to mean 0 and variance 1 over all
+// other axes, then scaled and shifted. S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015.
+//
+//   y = (x - mean) / sqrt(variance + epsilon) * scale + offset
+//
+// x is f32 or bf16, (..., channels); scale, offset, mean and variance are f32(channels); the
+// arithmetic is f32. The variance is the biased one (divided by the count), in y and as a result:
+// Keras keeps the moving average of that, PyTorch of the unbiased one (divided by the count less
+// 1).
+//
+// With `relu` the result is max(y, 0): the fused form of batch norm and relu.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/graph/graph.h"
+#include "core/kernel/kernel.h"
+#include "core/passes/fuse.h"
+
+namespace lockstep {
+
+// Training. Inputs: x, scale, offset. Outputs: y as x, mean f32(channels), variance f32(channels).
+class BatchNormOp final : public Op {
+ public:
+  explicit BatchNormOp(double epsilon, bool relu = false) : epsilon_(epsilon), relu_(relu) {}
+  std::string_view name() const override { return "batch_norm"; }
+  std::string attributes() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
+  Traits traits() const override { return {.precision = Precision::kAsIs}; }
+  // Also of mean and variance, where their cotangents are given.
+  void gradient(Backward& backward) const override;
+  double flops(std::span<const TensorType> inputs,
+               std::span<const TensorType> outputs) const override;
+  double epsilon() const { return epsilon_; }
+  bool relu() const { return relu_; }
+
+ private:
+  double epsilon_;
+  bool relu_;
+};
+
+// Inputs: dy, x, scale, offset, mean, variance, and optionally the cotangents of mean and variance.
+// Outputs: dx as x, the gradients of scale and of offset, f32(channels). With relu, dy is the
+// cotangent of max(y, 0); where y > 0 is computed again from x.
+class BatchNormBackwardOp final : public Op {
+ public:
+  explicit BatchNormBackwardOp(double epsilon, bool relu = false)
+      : epsilon_(epsilon), relu_(relu) {}
+  std::string_view name() const override { return "batch_norm_backward"; }
+  std::string attributes() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
+  Traits traits() const override { return {.precision = Precision::kAsIs}; }
+  double flops(std::span<const TensorType> inputs,
+               std::span<const TensorType> outputs) const override;
+  double epsilon() const { return epsilon_; }
+  bool relu() const { return relu_; }
+
+ private:
+  double epsilon_;
+  bool relu_;
+};
+
+// Inference. Inputs: x, scale, offset, mean, variance. Output: y as x. Without a gradient.
+class BatchNormInferenceOp final : public Op {
+ public:
+  explicit BatchNormInferenceOp(double epsilon, bool relu = false)
+      : epsilon_(epsilon), relu_(relu) {}
+  std::string_view name() const override { return "batch_norm_inference"; }
+  std::string attributes() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
+  Traits traits() const override { return {.precision = Precision::kAsIs}; }
+  double flops(std::span<const TensorType> inputs,
+               std::span<const TensorType> outputs) const override;
+  double epsilon() const { return epsilon_; }
+  bool relu() const { return relu_; }
+
+ private:
+  double epsilon_;
+  bool relu_;
+};
+
+struct BatchNormResult {
+  ValueId y = kNoValue, mean = kNoValue, variance = kNoValue;
+};
+
+BatchNormResult batch_norm(Graph& graph, ValueId x, ValueId scale, ValueId offset, double epsilon,
+                           const std::string& name = "");
+ValueId batch_norm_inference(Graph& graph, ValueId x, ValueId scale, ValueId offset, ValueId mean,
+                             ValueId variance, double epsilon, const std::string& name = "");
+
+void register_batch_norm_cpu(KernelRegistry& registry);
+// batch_norm + relu, batch_norm_inference + relu, and the two backward ops of the first.
+std::vector<FusionPattern> batch_norm_fusions();
+
+}  // namespace lockstep
