@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Two and three processes under mpirun train to the same bits as one. Argument: the program.
+set -euo pipefail
+lockstep=$1 source=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp
+
+train() {  # RUN COMMAND...
+  local run=$1
+  shift
+  "$@" "$lockstep" train "$source/examples/digits-mlp.toml" --set train.epochs=2 --run "$work/$run" --quiet
+}
+sha256() { grep -o '"parameters_sha256": *"[0-9a-f]*"' "$work/$1/summary.json"; }
+
+train one
+for n in 2 3; do
+  train "world-$n" mpirun --oversubscribe --bind-to none -n "$n"
+  test "$(sha256 one)" = "$(sha256 "world-$n")" || { echo "$n workers: other bits than one"; exit 1; }
+done
+
+# A mistake is told once, by all ranks together, with the exit code of bad input.
+code=0
+mpirun --oversubscribe --bind-to none -n 2 "$lockstep" train "$source/examples/digits-mlp.toml" \
+  --set train.epoch=2 --run "$work/bad" > "$work/out" 2>&1 || code=$?
+test "$code" = 2 || { echo "exit code $code, expected 2"; cat "$work/out"; exit 1; }
+test "$(grep -c 'did you mean "epochs"' "$work/out")" = 1 || { cat "$work/out"; exit 1; }
+test ! -e "$work/bad"
+
+# predict, evaluate and report on the run of two workers.
+"$lockstep" evaluate "$work/world-2" | grep -q accuracy
+"$lockstep" predict "$work/world-2" --input "$source/datasets/bundled/digits/digits-00000-of-00002.h5" \
+  --output "$work/predictions.h5" | grep -q predictions
+"$lockstep" report "$work/world-2" | grep -q report.html
