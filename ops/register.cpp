@@ -6,8 +6,15 @@
 #include "ops/batch_norm/batch_norm.h"
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
+#include "ops/concat/concat.h"
 #include "ops/dense/dense.h"
+#include "ops/dropout/dropout.h"
+#include "ops/embedding/embedding.h"
 #include "ops/layers/activation.h"
+#include "ops/layers/dropout.h"
+#include "ops/layers/embedding.h"
+#include "ops/layers/merge.h"
+#include "ops/layers/reshape.h"
 #include "ops/losses/loss.h"
 #include "ops/optimizers/gradient_ops.h"
 #include "ops/optimizers/optimizer.h"
@@ -18,16 +25,19 @@ namespace lockstep {
 
 void register_cpu_kernels(KernelRegistry& registry) {
   register_batch_norm_cpu(registry);
-  register_builtin_cpu(registry);
-  register_reorder_cpu(registry);
   register_activation_cpu(registry);
   register_bias_cpu(registry);
   register_binary_cpu(registry);
+  register_builtin_cpu(registry);
+  register_concat_cpu(registry);
   register_dense_cpu(registry);
+  register_dropout_cpu(registry);
+  register_embedding_cpu(registry);
   register_gradient_ops_cpu(registry);
   register_losses_cpu(registry);
   register_optimizers_cpu(registry);
   register_reduce_cpu(registry);
+  register_reorder_cpu(registry);
   register_softmax_cpu(registry);
 }
 
@@ -37,6 +47,10 @@ std::vector<FusionPattern> fusion_patterns() {
 
 void register_layers(LayerRegistry& registry) {
   register_activation_layers(registry);
+  register_dropout_layer(registry);
+  register_embedding_layer(registry);
+  register_merge_layers(registry);
+  register_reshape_layers(registry);
 }
 
 }  // namespace lockstep

@@ -1,0 +1,198 @@
+#include <gtest/gtest.h>
+
+#include "core/base/error.h"
+#include "core/passes/autodiff.h"
+#include "core/passes/eliminate_dead.h"
+#include "ops/bias/bias.h"
+#include "ops/register.h"
+#include "tests/core/run_graph.h"
+#include "tests/ops/dense_cases.h"
+
+namespace lockstep::testing {
+namespace {
+
+TEST(Dense, AgreesWithNaiveLoops) {
+  check_ops(dense_cases());
+}
+
+// Central differences over so many weights take too long: forward here, gradients below.
+TEST(Dense, LargeProducts) {
+  for (OpCase c : {dense_case({8, 300}, 200, true), dense_case({130, 65}, 64),
+                   dense_case({40, 300}, 128, true, Activation{ActivationKind::kRelu})}) {
+    c.gradient = false;
+    check_op(c);
+  }
+}
+
+KernelRegistry registry() {
+  KernelRegistry made;
+  register_cpu_kernels(made);
+  return made;
+}
+
+std::vector<double> numbers(std::int64_t count, int seed) {
+  std::vector<double> out(count);
+  for (std::int64_t i = 0; i < count; ++i) {
+    out[i] = static_cast<float>(((i * 7919 + seed * 104729) % 2003) / 1001.5 - 1);
+  }
+  return out;
+}
+
+// Every way in which dx is computed, by the rows: few, some, many; whole and broken squares.
+TEST(Dense, GradientsOfLargeWeights) {
+  for (const std::int64_t rows : {1, 8, 9, 16, 31, 32, 65}) {
+    constexpr std::int64_t kIn = 301, kOut = 130;
+    Graph graph;
+    const ValueId x = graph.input("x", {DType::kF32, {rows, kIn}});
+    const ValueId w = graph.input("w", {DType::kF32, {kIn, kOut}});
+    const ValueId dy = graph.input("dy", {DType::kF32, {rows, kOut}});
+    const ValueId y = dense(graph, x, w);
+    const auto gradients = differentiate(graph, std::vector{y}, std::vector{dy}, std::vector{x, w});
+    graph.output("dx", gradients[0]);
+    graph.output("dw", gradients[1]);
+    const auto xs = numbers(rows * kIn, 1), ws = numbers(kIn * kOut, 2),
+               dys = numbers(rows * kOut, 3);
+    CpuDevice device;
+    auto found = run_graph(graph, registry(), device, {{"x", xs}, {"w", ws}, {"dy", dys}});
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t i = 0; i < kIn; ++i) {
+        double expected = 0;
+        for (std::int64_t o = 0; o < kOut; ++o) expected += dys[r * kOut + o] * ws[i * kOut + o];
+        ASSERT_NEAR(found["dx"][r * kIn + i], expected, 2e-5 + 2e-6 * std::abs(expected))
+            << rows << " rows, dx " << r << " " << i;
+      }
+    }
+    for (std::int64_t i = 0; i < kIn; ++i) {
+      for (std::int64_t o = 0; o < kOut; ++o) {
+        double expected = 0;
+        for (std::int64_t r = 0; r < rows; ++r) expected += xs[r * kIn + i] * dys[r * kOut + o];
+        ASSERT_NEAR(found["dw"][i * kOut + o], expected, 2e-5 + 2e-6 * std::abs(expected))
+            << rows << " rows, dw " << i << " " << o;
+      }
+    }
+  }
+}
+
+TEST(Dense, WhatDoesNotFitIsRefused) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {2, 3}});
+  const ValueId w = graph.input("w", {DType::kF32, {4, 5}});
+  try {
+    dense(graph, x, w, "fc");
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kBadInput);
+    EXPECT_STREQ(error.what(),
+                 "fc (dense): weight (4, 5) needs 4 input features, input (2, 3) has 3");
+  }
+  const ValueId fitting = graph.input("x4", {DType::kF32, {2, 4}});
+  const ValueId short_bias = graph.input("b", {DType::kF32, {4}});
+  EXPECT_THROW(dense(graph, fitting, w, short_bias, {}, "fc"), Error);
+  EXPECT_THROW(dense(graph, graph.input("xb", {DType::kBF16, {2, 4}}), w, "fc"), Error);
+  EXPECT_THROW(dense(graph, fitting, x, "fc"), Error);
+}
+
+// ---- Fusion ------------------------------------------------------------------------------------
+
+struct Training {
+  Graph graph;
+  std::map<std::string, std::vector<double>> feeds;
+};
+
+// x -> dense -> bias -> activation, and all gradients.
+Training training(const Activation& function, std::int64_t rows, std::int64_t in,
+                  std::int64_t out) {
+  Training t;
+  Graph& graph = t.graph;
+  const ValueId x = graph.input("x", {DType::kF32, {rows, in}});
+  const ValueId w = graph.input("w", {DType::kF32, {in, out}});
+  const ValueId b = graph.input("b", {DType::kF32, {out}});
+  const ValueId dy = graph.input("dy", {DType::kF32, {rows, out}});
+  const ValueId y =
+      activation(graph, bias(graph, dense(graph, x, w, "fc"), b, "fc/bias"), function, "act");
+  const auto gradients =
+      differentiate(graph, std::vector{y}, std::vector{dy}, std::vector{x, w, b});
+  graph.output("y", y);
+  graph.output("dx", gradients[0]);
+  graph.output("dw", gradients[1]);
+  graph.output("db", gradients[2]);
+  t.feeds = {{"x", numbers(rows * in, 1)},
+             {"w", numbers(in * out, 2)},
+             {"b", numbers(out, 3)},
+             {"dy", numbers(rows * out, 4)}};
+  return t;
+}
+
+int count(const Graph& graph, const std::string& op) {
+  int n = 0;
+  for (const Node& node : graph.nodes()) n += node.op->name() == op;
+  return n;
+}
+
+TEST(DenseFusion, BiasAndActivationAreFusedAndValuesStay) {
+  for (const Activation function :
+       {Activation{ActivationKind::kRelu}, Activation{ActivationKind::kLeakyRelu},
+        Activation{ActivationKind::kSigmoid}, Activation{ActivationKind::kTanh}}) {
+    for (const auto& [rows, in, out] : {std::array<int, 3>{3, 5, 4}, {9, 30, 80}, {20, 70, 12}}) {
+      Training t = training(function, rows, in, out);
+      const Graph fused = eliminate_dead(fuse(t.graph, dense_fusions()));
+      fused.verify();
+      EXPECT_EQ(count(fused, "bias"), 0);
+      EXPECT_EQ(count(fused, std::string(function.name())), 0);
+      CpuDevice device;
+      auto expected = run_graph(t.graph, registry(), device, t.feeds);
+      auto found = run_graph(fused, registry(), device, t.feeds);
+      for (const std::string name : {"y", "dx", "dw", "db"}) {
+        ASSERT_EQ(expected[name].size(), found[name].size());
+        for (std::size_t i = 0; i < expected[name].size(); ++i) {
+          ASSERT_NEAR(expected[name][i], found[name][i], 2e-5) << function.name() << " " << name;
+        }
+      }
+    }
+  }
+}
+
+TEST(DenseFusion, PrintsAsOneNode) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {2, 3}});
+  const ValueId w = graph.state("w", {DType::kF32, {3, 4}});
+  const ValueId b = graph.state("b", {DType::kF32, {4}});
+  graph.output("y", relu(graph, bias(graph, dense(graph, x, w, "fc"), b, "fc/bias"), "fc/relu"));
+  EXPECT_EQ(eliminate_dead(fuse(graph, dense_fusions())).to_string(),
+            "%0 f32(2, 3) = input \"x\"\n"
+            "%1 f32(3, 4) = state \"w\"\n"
+            "%2 f32(4) = state \"b\"\n"
+            "%3 f32(2, 4) = dense[activation=relu](%0, %1, %2) \"fc/relu\"\n"
+            "output \"y\" = %3\n");
+}
+
+TEST(DenseFusion, GeluIsFusedWhereNobodyReadsItsInputOnly) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {20, 30}});
+  const ValueId w = graph.input("w", {DType::kF32, {30, 40}});
+  graph.output("y", gelu(graph, dense(graph, x, w, "fc"), false, "gelu"));
+  const Graph fused = fuse(graph, dense_fusions());
+  EXPECT_EQ(count(fused, "gelu"), 0);
+  const std::map<std::string, std::vector<double>> feeds = {{"x", numbers(600, 1)},
+                                                            {"w", numbers(1200, 2)}};
+  CpuDevice device;
+  const auto expected = run_graph(graph, registry(), device, feeds).at("y");
+  const auto found = run_graph(fused, registry(), device, feeds).at("y");
+  for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(expected[i], found[i], 1e-5);
+
+  const Training t = training({ActivationKind::kGelu}, 3, 5, 4);
+  EXPECT_EQ(count(fuse(t.graph, dense_fusions()), "gelu"), 1) << "its gradient reads the input";
+}
+
+TEST(DenseFusion, LeavesAloneWhatIsReadElsewhere) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {2, 3}});
+  const ValueId w = graph.input("w", {DType::kF32, {3, 4}});
+  const ValueId product = dense(graph, x, w, "fc");
+  graph.output("product", product);
+  graph.output("y", relu(graph, product, "relu"));
+  EXPECT_EQ(fuse(graph, dense_fusions()).to_string(), graph.to_string());
+}
+
+}  // namespace
+}  // namespace lockstep::testing
