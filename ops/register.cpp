@@ -10,6 +10,7 @@
 #include "ops/dense/dense.h"
 #include "ops/dropout/dropout.h"
 #include "ops/embedding/embedding.h"
+#include "ops/layer_norm/layer_norm.h"
 #include "ops/layers/activation.h"
 #include "ops/layers/dropout.h"
 #include "ops/layers/embedding.h"
@@ -24,8 +25,8 @@
 namespace lockstep {
 
 void register_cpu_kernels(KernelRegistry& registry) {
-  register_batch_norm_cpu(registry);
   register_activation_cpu(registry);
+  register_batch_norm_cpu(registry);
   register_bias_cpu(registry);
   register_binary_cpu(registry);
   register_builtin_cpu(registry);
@@ -34,6 +35,7 @@ void register_cpu_kernels(KernelRegistry& registry) {
   register_dropout_cpu(registry);
   register_embedding_cpu(registry);
   register_gradient_ops_cpu(registry);
+  register_layer_norm_cpu(registry);
   register_losses_cpu(registry);
   register_optimizers_cpu(registry);
   register_reduce_cpu(registry);
@@ -42,7 +44,11 @@ void register_cpu_kernels(KernelRegistry& registry) {
 }
 
 std::vector<FusionPattern> fusion_patterns() {
-  return dense_fusions();
+  std::vector<FusionPattern> patterns;
+  for (const std::vector<FusionPattern>& room : {batch_norm_fusions(), dense_fusions()}) {
+    patterns.insert(patterns.end(), room.begin(), room.end());
+  }
+  return patterns;
 }
 
 void register_layers(LayerRegistry& registry) {
