@@ -196,10 +196,10 @@ class Distribute {
     losses_.add(graph_, m, view(graph_, to.at(source.loss), {1}, 0, prefix + "loss"), "loss/sum");
   }
 
-  // A node of a microbatch. What reads states only is computed once and shared.
+  // A node of a microbatch. What reads states only, or nothing, is computed once and shared.
   void copy_node(const Node& node, const std::string& prefix, std::vector<ValueId>& to,
                  std::vector<bool>& invariant) {
-    bool shared = !node.inputs.empty();
+    bool shared = !node.op->traits().side_effect && node.op->traits().mutates == 0;
     std::vector<ValueId> inputs;
     for (const ValueId input : node.inputs) {
       inputs.push_back(to[input]);
