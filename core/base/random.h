@@ -65,6 +65,10 @@ class RandomStream {
     return static_cast<std::uint64_t>((static_cast<unsigned __int128>(wide) * bound) >> 64);
   }
 
+  // What block() hands to Philox, for code that makes many blocks at once (random_words.h).
+  const PhiloxKey& key() const { return key_; }
+  std::uint32_t tag() const { return tag_; }
+
  private:
   PhiloxKey key_;
   std::uint32_t tag_;

@@ -3,65 +3,42 @@
 
 #include <gtest/gtest.h>
 
-#include "core/base/error.h"
+#include "tests/ops/layers/layer_testing.h"
 
-namespace lockstep {
+namespace lockstep::testing {
 namespace {
-
-template <typename Action>
-std::string message_of(const Action& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
 
 // The nodes that a layer called "act" adds for x f32(2, 3).
 std::string nodes_of(const LayerPtr& layer) {
-  Graph graph;
-  LayerContext context{.graph = graph, .layer = "act", .parameters = {}, .statistics = {}};
-  const ValueId x = graph.input("x", {DType::kF32, {2, 3}});
-  layer->build(context, std::vector<ValueId>{x});
-  return graph.to_string();
+  return build_layer(layer, {{DType::kF32, {2, 3}}}, "act").graph.to_string();
 }
 
-std::string made(const std::string& type, const std::string& key = "",
-                 const decltype(Setting::value)& value = false) {
-  LayerRegistry registry;
-  register_activation_layers(registry);
-  Settings settings("layer[0]", "train.toml:3");
-  settings.set("type", {type, "train.toml:4"});
-  if (!key.empty()) settings.set(key, {value, "train.toml:5"});
-  const LayerPtr layer = registry.make(settings);
-  settings.finish();
-  EXPECT_EQ(layer->kind(), type);
-  return nodes_of(layer);
+std::string made(const std::string& type, const Keys& keys = {}) {
+  return nodes_of(layer_from_settings(type, keys));
 }
 
 std::string expected(const std::string& op) {
-  return "%0 f32(2, 3) = input \"x\"\n%1 f32(2, 3) = " + op + "(%0) \"act\"\n";
+  return "%0 f32(2, 3) = input \"x0\"\n%1 f32(2, 3) = " + op + "(%0) \"act\"\n";
 }
 
 TEST(ActivationLayers, AddTheirOp) {
   EXPECT_EQ(made("relu"), expected("relu"));
   EXPECT_EQ(made("leaky_relu"), expected("leaky_relu[negative_slope=0.3]"));
-  EXPECT_EQ(made("leaky_relu", "negative_slope", 0.01),
+  EXPECT_EQ(made("leaky_relu", {{"negative_slope", 0.01}}),
             expected("leaky_relu[negative_slope=0.01]"));
   EXPECT_EQ(made("sigmoid"), expected("sigmoid"));
   EXPECT_EQ(made("tanh"), expected("tanh"));
   EXPECT_EQ(made("gelu"), expected("gelu"));
-  EXPECT_EQ(made("gelu", "approximate", true), expected("gelu[approximate=true]"));
+  EXPECT_EQ(made("gelu", {{"approximate", true}}), expected("gelu[approximate=true]"));
   EXPECT_EQ(made("softmax"), expected("softmax[axis=-1]"));
-  EXPECT_EQ(made("softmax", "axis", std::int64_t{0}), expected("softmax[axis=0]"));
+  EXPECT_EQ(made("softmax", {{"axis", std::int64_t{0}}}), expected("softmax[axis=0]"));
 }
 
 TEST(ActivationLayers, TakeTheActivationByName) {
   for (const std::string& name : activation_names()) {
-    const std::string nodes = made("activation", "activation", name);
+    const std::string nodes = made("activation", {{"activation", name}});
     if (name == "linear") {
-      EXPECT_EQ(nodes, "%0 f32(2, 3) = input \"x\"\n");
+      EXPECT_EQ(nodes, "%0 f32(2, 3) = input \"x0\"\n");
     } else {
       EXPECT_EQ(nodes, made(name)) << name;
     }
@@ -76,15 +53,19 @@ TEST(ActivationLayers, NameTheNearestActivation) {
       message_of([] { activation({.activation = "cosine"}); }),
       "activation: \"cosine\" is not an activation; valid: linear, relu, leaky_relu, sigmoid, "
       "tanh, gelu, softmax");
-  EXPECT_EQ(message_of([] { made("activation", "activation", std::string("gelo")); }),
+  EXPECT_EQ(message_of([] {
+              made("activation", {{"activation", std::string("gelo")}});
+            }),
             "train.toml:5: layer[0].activation: \"gelo\" is not known; did you mean \"gelu\"?; "
             "valid: \"linear\", \"relu\", \"leaky_relu\", \"sigmoid\", \"tanh\", \"gelu\", "
             "\"softmax\"");
   EXPECT_EQ(message_of([] { made("activation"); }),
             "train.toml:3: layer[0].activation: missing; expected a text");
-  EXPECT_EQ(message_of([] { made("leaky_relu", "negative_slope", -0.5); }),
+  EXPECT_EQ(message_of([] {
+              made("leaky_relu", {{"negative_slope", -0.5}});
+            }),
             "train.toml:5: layer[0].negative_slope: is -0.5, expected 0 or more");
 }
 
 }  // namespace
-}  // namespace lockstep
+}  // namespace lockstep::testing

@@ -1,0 +1,21 @@
+// Layers that join several inputs: add, subtract, multiply (with broadcasting) and concatenate.
+// Words and defaults are those of Keras 3.
+#pragma once
+
+#include "ops/layers/layer.h"
+
+namespace lockstep {
+
+struct ConcatenateOptions {
+  int axis = -1;  // not the batch (0)
+};
+
+LayerPtr add();       // of two inputs or more
+LayerPtr subtract();  // the first less the second
+LayerPtr multiply();  // of two inputs or more
+LayerPtr concatenate(const ConcatenateOptions& options);
+
+// [[layer]] type = "add" / "subtract" / "multiply" / "concatenate" (axis), inputs = ["a", "b"]
+void register_merge_layers(LayerRegistry& registry);
+
+}  // namespace lockstep
