@@ -38,11 +38,11 @@ std::string CpuDevice::name() const {
 std::size_t CpuDevice::memory_limit() const { return available_memory(); }
 
 void CpuDevice::copy_in(void* device_to, const void* host_from, std::size_t bytes) {
-  std::memcpy(device_to, host_from, bytes);
+  if (bytes > 0) std::memcpy(device_to, host_from, bytes);
 }
 
 void CpuDevice::copy_out(void* host_to, const void* device_from, std::size_t bytes) {
-  std::memcpy(host_to, device_from, bytes);
+  if (bytes > 0) std::memcpy(host_to, device_from, bytes);
 }
 
 void* CpuDevice::allocate_bytes(std::size_t bytes) {

@@ -186,7 +186,7 @@ class OverwriteCheck {
     }
     std::size_t next_output = 0;
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      if (!(traits.mutates >> i & 1u)) continue;
+      if (!traits.overwrites(i)) continue;
       Memory memory = memory_[node.inputs[i]];
       memory.since = id;
       writes_[memory.root].push_back(memory);
@@ -228,12 +228,12 @@ void Graph::verify() const {
   OverwriteCheck overwrites(*this);
   for (NodeId id = 0; id < static_cast<NodeId>(nodes_.size()); ++id) {
     const Node& node = nodes_[id];
-    const std::uint32_t mutates = node.op->traits().mutates;
+    const Traits traits = node.op->traits();
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       const ValueId input = node.inputs[i];
       require(defined.at(input), node.name, ": reads %", input, " (", values_[input].name,
               ") before it is computed");
-      if (mutates >> i & 1u) continue;
+      if (traits.overwrites(i)) continue;
       const Node* by = overwrites.overwritten_by(input);
       require(by == nullptr, node.name, ": reads ", values_[input].name, " after ",
               by == nullptr ? "" : by->name, " has overwritten it");

@@ -1,5 +1,6 @@
-// The op contract. An op is an immutable description of a computation: its shape rule, its gradient and
-// its traits. There is no device in it: a kernel is found by (op name, device kind), see core/kernel.
+// The op contract. An op is an immutable description of a computation: its shape rule, its gradient
+// and its traits. There is no device in it: a kernel is found by (op name, device kind), see
+// core/kernel.
 //
 // Passes never ask which op they look at; everything that they need to know is a trait.
 // Thread-safe: all members are const.
@@ -27,16 +28,18 @@ inline constexpr ValueId kNoValue = -1;
 enum class Precision {
   kLow,     // cast to bf16: compute-bound (matrix products, convolutions)
   kFollow,  // cast the other floating inputs to the type of input 0 (elementwise)
-  kAsIs,    // takes bf16 or f32 data with f32 parameters as they come (bias, normalisation, pooling)
-  kFull,    // cast to f32: losses, softmax, reductions
+  kAsIs,  // takes bf16 or f32 data with f32 parameters as they come (bias, normalisation, pooling)
+  kFull,  // cast to f32: losses, softmax, reductions
 };
 
 struct Traits {
-  // Output element i depends only on element i of each input; all inputs and outputs have one shape.
+  // Output element i depends only on element i of each input; all inputs and outputs have one
+  // shape.
   bool elementwise = false;
   // As `elementwise`, and zero inputs give zero outputs (so padded layouts stay valid).
   bool keeps_zero = false;
-  // Output 0 may be computed in the memory of this input where nobody needs it afterwards; -1: none.
+  // Output 0 may be computed in the memory of this input where nobody needs it afterwards; -1:
+  // none.
   int may_overwrite = -1;
   // Output 0 is the memory of input 0 from `view_offset` bytes on: no kernel runs.
   bool view = false;
@@ -47,6 +50,7 @@ struct Traits {
   // Bit i: input i is overwritten (an optimizer's parameter). Output j is the new value of the j-th
   // overwritten input and has its memory; readers of the old value must come before this node.
   std::uint32_t mutates = 0;
+  bool overwrites(std::size_t input) const { return input < 32 && (mutates >> input & 1u) != 0; }
   // Runs even if nobody reads its outputs (collectives; nodes that mutate have this implied).
   bool side_effect = false;
   // Exchanges data with other workers: runs on the communication stream.
@@ -60,15 +64,16 @@ class Op {
 
   // "conv2d": the key of the kernel registry.
   virtual std::string_view name() const = 0;
-  // Every attribute that changes the result, as printed: "stride=(2, 2) padding=same". Two ops with equal
-  // name and attributes compute the same.
+  // Every attribute that changes the result, as printed: "stride=(2, 2) padding=same". Two ops with
+  // equal name and attributes compute the same.
   virtual std::string attributes() const { return {}; }
-  // Output types from input types. Throws bad_input where they do not fit; the message starts with what
-  // does not fit ("weight (3, 3) needs 4 input channels, input has 1"), the graph adds the node's name.
+  // Output types from input types. Throws bad_input where they do not fit; the message starts with
+  // what does not fit ("weight (3, 3) needs 4 input channels, input has 1"), the graph adds the
+  // node's name.
   virtual std::vector<TensorType> infer(std::span<const TensorType> inputs) const = 0;
   virtual Traits traits() const { return {}; }
-  // Adds nodes that compute the cotangents of the inputs from those of the outputs. The default is an op
-  // without a gradient: its inputs receive none.
+  // Adds nodes that compute the cotangents of the inputs from those of the outputs. The default is
+  // an op without a gradient: its inputs receive none.
   virtual void gradient(Backward& backward) const;
   // Floating-point operations of one run, counting a multiply-add as 2.
   virtual double flops(std::span<const TensorType> inputs,
@@ -93,8 +98,8 @@ class Backward {
   virtual ValueId wide_cotangent(int i) const = 0;
   // Whether anyone needs the cotangent of input i; do not compute what is not wanted.
   virtual bool wants(int i) const = 0;
-  // Hands over the cotangent of input i; must have its shape, and its dtype or f32 (gradients of bf16
-  // weights stay f32). Several are summed.
+  // Hands over the cotangent of input i; must have its shape, and its dtype or f32 (gradients of
+  // bf16 weights stay f32). Several are summed.
   virtual void accumulate(int i, ValueId cotangent) = 0;
 };
 

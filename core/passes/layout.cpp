@@ -58,7 +58,7 @@ class LayoutPass {
     require(choice->inputs.size() == inputs.size() && choice->outputs.size() == outputs.size(),
             node.name, ": its kernel names layouts for another number of values");
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const bool overwritten = node.op->traits().mutates >> i & 1u;
+      const bool overwritten = node.op->traits().overwrites(i);
       require(!overwritten || same_layout(choice->inputs[i], inputs[i].layout), node.name,
               ": its kernel overwrites input ", i, " and wants it in another layout");
     }

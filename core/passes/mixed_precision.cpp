@@ -37,8 +37,8 @@ void cast_inputs(const Graph& graph, const Traits& traits, std::vector<ValueId>&
   if (precision == Precision::kFollow) to = graph.type(inputs[0]).dtype;
   if (to != DType::kF32 && to != DType::kBF16) return;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const bool overwritten = traits.mutates >> i & 1u;  // a cast would be overwritten in its place
-    if (!overwritten) inputs[i] = casts(inputs[i], to);
+    // In place of an overwritten input its cast would be overwritten.
+    if (!traits.overwrites(i)) inputs[i] = casts(inputs[i], to);
   }
 }
 

@@ -117,7 +117,7 @@ class Lowering {
         set_owner(node.outputs[j], from);
       }
       for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-        if (!(traits.mutates >> i & 1u)) continue;
+        if (!traits.overwrites(i)) continue;
         MemoryUse& use = use_of_[owner_[node.inputs[i]]];
         use.first_overwritten = std::min(use.first_overwritten, id);
       }
@@ -132,7 +132,7 @@ class Lowering {
   // The input that output j of a node that overwrites is the new value of.
   static ValueId overwritten(const Node& node, const Traits& traits, int j) {
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      if ((traits.mutates >> i & 1u) && j-- == 0) return node.inputs[i];
+      if (traits.overwrites(i) && j-- == 0) return node.inputs[i];
     }
     broken_invariant(node.name, ": has more outputs than overwritten inputs");
   }

@@ -209,6 +209,25 @@ TEST(GraphVerify, AcceptsReadsOfWhatIsNotOverwritten) {
   graph.verify();
 }
 
+// The trait has 32 bits: an op that overwrites its first input does not overwrite its 33rd.
+TEST(GraphVerify, OpsMayHaveMoreInputsThanTheTraitHasBits) {
+  class UpdateOp final : public Op {
+   public:
+    std::string_view name() const override { return "update"; }
+    std::vector<TensorType> infer(std::span<const TensorType> inputs) const override {
+      return {inputs[0]};
+    }
+    Traits traits() const override { return {.mutates = 1u}; }
+  };
+  Graph graph;
+  const ValueId w = graph.state("w", f32({4})), v = graph.state("v", f32({4}));
+  std::vector<ValueId> inputs(33, v);
+  inputs[0] = w;
+  graph.add(std::make_shared<UpdateOp>(), inputs, "update");
+  graph.output("v", toy_scale(graph, v, 2));
+  graph.verify();
+}
+
 TEST(GraphCopy, OfEveryNodeIsTheSameGraph) {
   Graph graph;
   const ValueId x = graph.input("x", f32({4})), y = toy_scale(graph, x, 2, "y");

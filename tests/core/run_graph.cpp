@@ -33,7 +33,8 @@ std::vector<double> decode_as(const void* data, std::int64_t count) {
 
 Bytes encode(const std::vector<double>& values, DType dtype) {
   switch (dtype) {
-    case DType::kF32: return encode_as<float>(values);
+    case DType::kF32:
+      return encode_as<float>(values);
     case DType::kBF16: {
       Bytes out(values.size() * 2);
       for (std::size_t i = 0; i < values.size(); ++i) {
@@ -42,18 +43,24 @@ Bytes encode(const std::vector<double>& values, DType dtype) {
       }
       return out;
     }
-    case DType::kF64: return encode_as<double>(values);
-    case DType::kU8: return encode_as<std::uint8_t>(values);
-    case DType::kI32: return encode_as<std::int32_t>(values);
-    case DType::kI64: return encode_as<std::int64_t>(values);
-    default: broken_invariant("encode: ", name_of(dtype));
+    case DType::kF64:
+      return encode_as<double>(values);
+    case DType::kU8:
+      return encode_as<std::uint8_t>(values);
+    case DType::kI32:
+      return encode_as<std::int32_t>(values);
+    case DType::kI64:
+      return encode_as<std::int64_t>(values);
+    default:
+      broken_invariant("encode: ", name_of(dtype));
   }
 }
 
 std::vector<double> decode(const void* data, const TensorType& type) {
   const std::int64_t count = type.elements();
   switch (type.dtype) {
-    case DType::kF32: return decode_as<float>(data, count);
+    case DType::kF32:
+      return decode_as<float>(data, count);
     case DType::kBF16: {
       std::vector<double> out(count);
       for (std::int64_t i = 0; i < count; ++i) {
@@ -63,11 +70,16 @@ std::vector<double> decode(const void* data, const TensorType& type) {
       }
       return out;
     }
-    case DType::kF64: return decode_as<double>(data, count);
-    case DType::kU8: return decode_as<std::uint8_t>(data, count);
-    case DType::kI32: return decode_as<std::int32_t>(data, count);
-    case DType::kI64: return decode_as<std::int64_t>(data, count);
-    default: broken_invariant("decode: ", name_of(type.dtype));
+    case DType::kF64:
+      return decode_as<double>(data, count);
+    case DType::kU8:
+      return decode_as<std::uint8_t>(data, count);
+    case DType::kI32:
+      return decode_as<std::int32_t>(data, count);
+    case DType::kI64:
+      return decode_as<std::int64_t>(data, count);
+    default:
+      broken_invariant("decode: ", name_of(type.dtype));
   }
 }
 
@@ -81,13 +93,14 @@ std::map<std::string, std::vector<double>> run_graph(
     memory[i] = device.allocate(value.type.bytes());
     places[i] = static_cast<std::byte*>(memory[i].data());
     if (value.kind == ValueKind::kResult) {  // results start as garbage: NaN in every float type
-      std::memset(places[i], 0xff, value.type.bytes());
+      if (value.type.bytes() > 0) std::memset(places[i], 0xff, value.type.bytes());
       continue;
     }
     const auto feed = feeds.find(value.name);
     require(feed != feeds.end(), "run_graph: no value for ", value.name);
-    require(static_cast<std::int64_t>(feed->second.size()) == value.type.elements(), "run_graph: ",
-            value.name, " has ", value.type.elements(), " elements, got ", feed->second.size());
+    require(static_cast<std::int64_t>(feed->second.size()) == value.type.elements(),
+            "run_graph: ", value.name, " has ", value.type.elements(), " elements, got ",
+            feed->second.size());
     const Bytes bytes = encode(feed->second, value.type.dtype);
     device.copy_in(places[i], bytes.data(), bytes.size());
   }
@@ -99,7 +112,7 @@ std::map<std::string, std::vector<double>> run_graph(
     }
     std::size_t next_output = 0;
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      if (traits.mutates >> i & 1u) places[node.outputs[next_output++]] = places[node.inputs[i]];
+      if (traits.overwrites(i)) places[node.outputs[next_output++]] = places[node.inputs[i]];
     }
     const auto inputs = graph.types(node.inputs), outputs = graph.types(node.outputs);
     const Kernel kernel = registry.make({*node.op, inputs, outputs, device});
