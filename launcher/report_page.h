@@ -9,14 +9,10 @@
 #include <vector>
 
 #include "launcher/log.h"
+#include "launcher/report_chart.h"
 #include "launcher/summary.h"
 
 namespace lockstep {
-
-struct ReportPoint {
-  double step = 0.0;
-  double value = 0.0;  // NaN where the run logged no number
-};
 
 // A metric over the steps: of the training batches, and of the evaluations.
 struct ReportCurve {
