@@ -9,11 +9,14 @@
 #include "ops/concat/concat.h"
 #include "ops/dense/dense.h"
 #include "ops/dropout/dropout.h"
+#include "ops/elementwise_chain/elementwise_chain.h"
 #include "ops/embedding/embedding.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/layers/activation.h"
+#include "ops/layers/batch_normalization.h"
 #include "ops/layers/dropout.h"
 #include "ops/layers/embedding.h"
+#include "ops/layers/layer_normalization.h"
 #include "ops/layers/merge.h"
 #include "ops/layers/reshape.h"
 #include "ops/losses/loss.h"
@@ -33,6 +36,7 @@ void register_cpu_kernels(KernelRegistry& registry) {
   register_concat_cpu(registry);
   register_dense_cpu(registry);
   register_dropout_cpu(registry);
+  register_elementwise_chain_cpu(registry);
   register_embedding_cpu(registry);
   register_gradient_ops_cpu(registry);
   register_layer_norm_cpu(registry);
@@ -45,7 +49,9 @@ void register_cpu_kernels(KernelRegistry& registry) {
 
 std::vector<FusionPattern> fusion_patterns() {
   std::vector<FusionPattern> patterns;
-  for (const std::vector<FusionPattern>& room : {batch_norm_fusions(), dense_fusions()}) {
+  // Chains come last: they take what the other rooms leave.
+  for (const std::vector<FusionPattern>& room :
+       {batch_norm_fusions(), dense_fusions(), elementwise_chain_fusions()}) {
     patterns.insert(patterns.end(), room.begin(), room.end());
   }
   return patterns;
@@ -53,8 +59,10 @@ std::vector<FusionPattern> fusion_patterns() {
 
 void register_layers(LayerRegistry& registry) {
   register_activation_layers(registry);
+  register_batch_normalization_layer(registry);
   register_dropout_layer(registry);
   register_embedding_layer(registry);
+  register_layer_normalization_layer(registry);
   register_merge_layers(registry);
   register_reshape_layers(registry);
 }
