@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <regex>
 #include <set>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/settings.h"
 #include "datasets/dataset.h"
+#include "datasets/shard_name.h"
 
 namespace lockstep {
 namespace {
@@ -62,25 +62,17 @@ std::vector<std::string> shards_matching(const std::string& pattern) {
   return out;
 }
 
-// Of shards named NAME-00000-of-00002.h5 all must be there.
+// Of shards that are numbered all must be there.
 void check_complete(const std::vector<std::string>& paths) {
-  static const std::regex kNumbered("(.*)-([0-9]{5})-of-([0-9]{5})(\\.h5|\\.hdf5)");
-  std::map<std::string, std::set<int>> found;  // by everything but the number
+  std::map<std::pair<std::string, std::int64_t>, std::set<std::int64_t>> found;  // by set and count
   for (const std::string& path : paths) {
-    std::smatch parts;
-    if (!std::regex_match(path, parts, kNumbered)) continue;
-    found[parts[1].str() + "-#####-of-" + parts[3].str() + parts[4].str()].insert(
-        std::stoi(parts[2]));
+    if (const auto name = parse_shard_name(path))
+      found[{name->set, name->count}].insert(name->number);
   }
-  for (const auto& [name, numbers] : found) {
-    const std::size_t at = name.rfind("-#####-of-");
-    const int total = std::stoi(name.substr(at + 10, 5));
-    for (int number = 0; number < total; ++number) {
-      if (numbers.contains(number)) continue;
-      std::string missing = std::to_string(number);
-      missing.insert(0, 5 - missing.size(), '0');
-      bad_input(name.substr(0, at), "-", missing, name.substr(at + 6), ": shard is missing; found ",
-                numbers.size(), " of ", total);
+  for (const auto& [set, numbers] : found) {
+    for (std::int64_t number = 0; number < set.second; ++number) {
+      check_input(numbers.contains(number), ShardName{set.first, number, set.second}.path(),
+                  ": shard is missing; found ", numbers.size(), " of ", set.second);
     }
   }
 }

@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <limits>
 #include <map>
-#include <regex>
 #include <set>
 
 #include "core/base/error.h"
@@ -15,6 +14,7 @@
 #include "core/base/hdf5/hdf5.h"
 #include "core/base/settings.h"
 #include "datasets/import/csv_reader.h"
+#include "datasets/shard_name.h"
 
 namespace lockstep {
 namespace {
@@ -310,21 +310,13 @@ std::vector<std::byte> feature_bytes(const CsvImportOptions& options, const Tabl
   }
 }
 
-std::string shard_name(const std::string& name, std::int64_t shard, std::int64_t shards) {
-  char suffix[32];
-  std::snprintf(suffix, sizeof(suffix), "-%05d-of-%05d.h5", static_cast<int>(shard),
-                static_cast<int>(shards));
-  return name + suffix;
-}
-
 // Shards of a set of this name that are in the directory.
 std::vector<std::string> shards_of(const std::string& directory, const std::string& name) {
-  static const std::regex kNumber("-[0-9]{5}-of-[0-9]{5}\\.h5");
   std::vector<std::string> out;
   for (const std::string& file : list_files(directory)) {
-    if (file.starts_with(name) && std::regex_match(file.substr(name.size()), kNumber)) {
+    const auto shard = parse_shard_name(file);
+    if (shard && shard->set == name)
       out.push_back((std::filesystem::path(directory) / file).string());
-    }
   }
   return out;
 }
@@ -419,8 +411,8 @@ CsvImportResult import_csv(const CsvImportOptions& options) {
   for (std::int64_t shard = 0; shard < options.shards; ++shard) {
     const std::int64_t begin = table.records * shard / options.shards;
     const std::int64_t end = table.records * (shard + 1) / options.shards;
-    result.files.push_back(
-        (std::filesystem::path(options.output) / shard_name(name, shard, options.shards)).string());
+    const std::string set = (std::filesystem::path(options.output) / name).string();
+    result.files.push_back(ShardName{set, shard, options.shards}.path());
     Hdf5Writer writer(result.files.back());
     write_rows(writer, "x", {options.dtype, sample, x.data()}, begin, end, options.gzip);
     const bool named = !table.feature_names.empty() && sample.rank() > 0 &&

@@ -18,6 +18,9 @@
 #include "core/base/float16.h"
 #include "tests/core/temporary_directory.h"
 
+// Read by LeakSanitizer: HDF5 1.10 leaks memory of its own where it refuses a damaged file.
+extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5"; }
+
 namespace lockstep {
 namespace {
 
@@ -201,10 +204,17 @@ TEST_F(Hdf5Damage, TruncatedAtAnyLength) {
   }
 }
 
+// Contiguous arrays only: HDF5 1.10 trusts the filter mask in its index of chunks and copies past
+// the end of a compressed chunk that a flipped bit calls uncompressed.
 TEST_F(Hdf5Damage, AnyFlippedByteIsReadOrRefusedAsBadInput) {
+  const std::vector<float> values(64, 1.25f);
+  Hdf5Writer writer(path_);
+  writer.write("group/x", DType::kF32, {8, 8}, values.data());
+  writer.write("y", DType::kF32, {64}, values.data());
+  writer.commit();
   const std::string bytes = local_files().read(path_);
   int refused = 0;
-  for (std::size_t at = 0; at < bytes.size(); at += 13) {
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
     std::string damaged = bytes;
     damaged[at] = static_cast<char>(damaged[at] ^ 0xff);
     local_files().write(path_, damaged);
@@ -215,7 +225,7 @@ TEST_F(Hdf5Damage, AnyFlippedByteIsReadOrRefusedAsBadInput) {
     EXPECT_EQ(message.find('\n'), std::string::npos);
     refused += message.empty() ? 0 : 1;
   }
-  EXPECT_GT(refused, 20);
+  EXPECT_GT(refused, 100);
 }
 
 TEST_F(Hdf5Damage, ADamagedChunkNamesFileArrayAndRows) {
