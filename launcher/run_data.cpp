@@ -38,7 +38,8 @@ Split cut(const Config& config, const Dataset& dataset) {
 LoaderInput loader_input(const Config& config, const RunData& data, std::size_t index,
                          bool as_integers) {
   const Dataset& dataset = *data.train.dataset;
-  LoaderInput input{.array = config.data.inputs[index], .sample_shape = {}, .normalization = {}};
+  LoaderInput input{.array = config.data.inputs[index],
+                    .dtype = as_integers ? DType::kI32 : DType::kF32};
   const int array = dataset.find(input.array);
   if (index == 0 && !config.data.sample_shape.empty()) {
     const Shape shape{std::span<const std::int64_t>(config.data.sample_shape)};
