@@ -136,7 +136,7 @@ class Converter {
     });
     for (const auto& [key, node] : items) {
       const std::string name(key->str());
-    for (std::size_t i = 1; i < parts; ++i) name.append(".").append(parts_[i]);
+      out->set(name, setting(*node, path.empty() ? name : path + "." + name));
     }
     return out;
   }
