@@ -237,7 +237,7 @@ TEST(BatchNorm, IsRepeatableAndAgreesOnAnyNumberOfThreads) {
     const auto expected = run_graph(graph, registry(), one, feeds);
     CpuDevice three(3);
     const auto found = run_graph(graph, registry(), three, feeds);
-    expect_close(found, expected, 2e-6);
+    expect_close(found, expected, 2e-5);  // sums of 40'000 numbers of both signs
     EXPECT_EQ(run_graph(graph, registry(), three, feeds), found);
   }
 }
