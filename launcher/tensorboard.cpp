@@ -126,13 +126,11 @@ EventFile::EventFile(const std::string& directory, std::int64_t resumed_step)
   begin_event(0, unix_time());
   append_bytes(event_, event_field::kFileVersion, "brain.Event:2");
   end_event();
-  if (resumed_step > 0) {
-    // The first step that this file is about: TensorBoard forgets points of earlier files from it
-    // on.
-    begin_event(resumed_step + 1, unix_time());
-    append_bytes(event_, event_field::kSessionLog, kSessionStart);
-    end_event();
-  }
+  // A second start of a run makes TensorBoard forget the points of earlier files from that step on;
+  // it knows the second by the first.
+  begin_event(resumed_step + 1, unix_time());
+  append_bytes(event_, event_field::kSessionLog, kSessionStart);
+  end_event();
   file_.flush();
 }
 

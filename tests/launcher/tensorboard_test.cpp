@@ -135,7 +135,7 @@ TEST_F(EventFileTest, BeginsWithTheVersion) {
   const std::string path = EventFile(root_).path();
   EXPECT_NE(path.find("/events.out.tfevents."), std::string::npos);
   const auto found = events(path);
-  ASSERT_EQ(found.size(), 1u);
+  ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(one(found[0], 3).bytes, "brain.Event:2");
   double wall_time = 0.0;
   std::memcpy(&wall_time, one(found[0], 1).bytes.data(), 8);
@@ -190,11 +190,14 @@ TEST_F(EventFileTest, StepsAreThinnedOutAndEvaluationsAreNot) {
   EXPECT_EQ(evaluations, 10);
 }
 
-TEST_F(EventFileTest, AResumedRunDropsWhatCameAfter) {
-  const auto found = events(EventFile(root_, 40).path());
-  ASSERT_EQ(found.size(), 2u);
-  EXPECT_EQ(one(found[1], 2).number, 41u);
-  EXPECT_EQ(one(decode(one(found[1], 7).bytes), 1).number, 1u);  // SessionLog.START
+// TensorBoard takes the first start of a session for the beginning, and the next ones for restarts.
+TEST_F(EventFileTest, EveryFileStartsASession) {
+  for (const std::int64_t resumed_step : {0, 40}) {
+    const auto found = events(EventFile(root_, resumed_step).path());
+    ASSERT_EQ(found.size(), 2u);
+    EXPECT_EQ(one(found[1], 2).number, static_cast<std::uint64_t>(resumed_step + 1));
+    EXPECT_EQ(one(decode(one(found[1], 7).bytes), 1).number, 1u);  // SessionLog.START
+  }
 }
 
 TEST_F(EventFileTest, EveryFileHasANewName) {
