@@ -2,6 +2,7 @@
 // bf16.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -31,6 +32,14 @@ auto for_floating(const KernelRequest& request, DType dtype, const Make& make) {
       return make(BFloat16{});
     default:
       bad_input(request.op.name(), ": no kernel for ", name_of(dtype), ", expected f32 or bf16");
+  }
+}
+
+// Writes the first n elements of `tile` down again and again until it holds `times` copies of them.
+template <typename T>
+void repeat_front(T* tile, std::int64_t n, std::int64_t times) {
+  for (std::int64_t done = 1; done < times; done *= 2) {
+    std::copy_n(tile, std::min(done, times - done) * n, tile + done * n);
   }
 }
 

@@ -3,7 +3,7 @@
 //
 //   for (std::int64_t i = 0; i < n; ++i) y[i] = vector_math::tanh(x[i]);
 //
-// Errors against the exact value, over all floats: exp 1.0, erf 1.0, tanh 2.4, sigmoid 2.4 units in
+// Errors against the exact value, over all floats: exp 1.0, tanh 2.4, sigmoid 2.4 units in
 // the last place. NaN gives NaN; infinities give the limits. Results do not depend on the place in
 // a vector: every multiply-add is an explicit fused one. The polynomials are minimax fits (Lawson's
 // iteration) of our own.
@@ -56,32 +56,6 @@ struct Reduced {
   return std::fma(scale, expm1_reduced(reduced.r), scale - 1.0f);
 }
 
-// 1 - erfc(t) for 0.9 <= t <= 4, with erfc(t) = exp(-t + t P(t)).
-[[gnu::always_inline]] inline float erf_large(float t) {
-  float p = 0.000212896659f;
-  p = std::fma(p, t, -0.00320592429f);
-  p = std::fma(p, t, 0.0228607841f);
-  p = std::fma(p, t, -0.105215944f);
-  p = std::fma(p, t, -0.635753512f);
-  p = std::fma(p, t, -0.128503844f);
-  const Reduced reduced = reduce(std::fma(p, t, -t));
-  const float scale = power_of_two(reduced.n);
-  return (1.0f - scale) - scale * expm1_reduced(reduced.r);
-}
-
-// erf(x) for |x| <= 1: x + x P(x^2).
-[[gnu::always_inline]] inline float erf_small(float x) {
-  const float s = x * x;
-  float p = 7.85386073e-05f;
-  p = std::fma(p, s, -0.000801019371f);
-  p = std::fma(p, s, 0.00518832775f);
-  p = std::fma(p, s, -0.0268538129f);
-  p = std::fma(p, s, 0.112835854f);
-  p = std::fma(p, s, -0.37612626f);
-  p = std::fma(p, s, 0.128379166f);
-  return std::fma(p, x, x);
-}
-
 }  // namespace detail
 
 [[gnu::always_inline]] inline float exp(float x) {
@@ -96,6 +70,15 @@ struct Reduced {
   return mantissa * detail::power_of_two(half) * detail::power_of_two(reduced.n - half);
 }
 
+// exp(x) for x <= 0, cheaper by a third; 0 for x < -87.3365, where results are below the normal
+// floats.
+[[gnu::always_inline]] inline float exp_nonpositive(float x) {
+  const float bounded = x < -87.3365f ? -87.3365f : x;
+  const detail::Reduced reduced = detail::reduce(bounded);
+  const float result = (1.0f + detail::expm1_reduced(reduced.r)) * detail::power_of_two(reduced.n);
+  return x < -87.3365f ? 0.0f : result;
+}
+
 [[gnu::always_inline]] inline float tanh(float x) {
   float a = std::abs(x);
   a = a > 10.0f ? 10.0f : a;  // tanh is 1 to rounding from 9.02 on
@@ -103,18 +86,10 @@ struct Reduced {
   return std::copysign(e / (e + 2.0f), x);
 }
 
-// 1 / (1 + exp(-x)), also where exp(-x) overflows.
+// 1 / (1 + exp(-x)), also where exp(-x) overflows; 0 for x < -87.3365.
 [[gnu::always_inline]] inline float sigmoid(float x) {
-  const float e = vector_math::exp(-std::abs(x));
+  const float e = exp_nonpositive(-std::abs(x));
   return (x < 0.0f ? e : 1.0f) / (1.0f + e);
-}
-
-[[gnu::always_inline]] inline float erf(float x) {
-  float a = std::abs(x);
-  a = a > 4.0f ? 4.0f : a;  // erf is 1 to rounding from 3.92 on
-  const float large = std::copysign(detail::erf_large(a), x);
-  const float small = detail::erf_small(x);
-  return a > 0.95f ? large : small;
 }
 
 }  // namespace lockstep::vector_math

@@ -12,7 +12,7 @@ Kernel make_forward(const std::string& name, Function function, std::int64_t cou
             T* y = launch.output<T>(0);
             parallel_for(threads, count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-              for (std::int64_t i = begin; i < end; ++i) y[i] = T(function(float(x[i])));
+              for (std::int64_t i = begin; i < end; ++i) y[i] = function(float(x[i]));
             });
           }};
 }
@@ -26,7 +26,7 @@ Kernel make_backward(const std::string& name, Function function, std::int64_t co
             parallel_for(threads, count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
               for (std::int64_t i = begin; i < end; ++i) {
-                dx[i] = T(function.backward(float(dy[i]), float(saved[i])));
+                dx[i] = function.backward(float(dy[i]), float(saved[i]));
               }
             });
           }};

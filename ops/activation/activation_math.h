@@ -45,20 +45,34 @@ struct Tanh {
   return x > bound ? bound : x;
 }
 
+// Phi(-z) = exp(-z^2 / 2) R(z) for z >= 0, R a polynomial in 1 / (1 + 0.28 z): the form of C.
+// Hastings (26.2.17 in Abramowitz & Stegun) with six terms fitted anew. The error of x Phi(x) is
+// 7e-9 beside rounding.
 struct Gelu {
   [[gnu::always_inline]] float operator()(float x) const {
     x = at_least(x, -100.0f);
-    return x * distribution(x);
+    const float z = std::abs(x);
+    return x * distribution(x, z, bell(z));
   }
   [[gnu::always_inline]] float backward(float dy, float x) const {
     constexpr float kDensityAtZero = 0.39894228f;  // 1 / sqrt(2 pi)
     x = at_most(at_least(x, -100.0f), 100.0f);
-    const float density = kDensityAtZero * vector_math::exp(-0.5f * x * x);
-    return dy * std::fma(x, density, distribution(x));
+    const float z = std::abs(x), e = bell(z);
+    return dy * std::fma(x, kDensityAtZero * e, distribution(x, z, e));
   }
-  [[gnu::always_inline]] static float distribution(float x) {
-    constexpr float kHalfRoot = 0.70710678f;  // 1 / sqrt(2)
-    return std::fma(0.5f, vector_math::erf(x * kHalfRoot), 0.5f);
+  [[gnu::always_inline]] static float bell(float z) {
+    return vector_math::exp_nonpositive(-0.5f * z * z);
+  }
+  [[gnu::always_inline]] static float distribution(float x, float z, float e) {
+    const float t = 1.0f / std::fma(0.28f, z, 1.0f);
+    float p = -0.1067556f;
+    p = std::fma(p, t, 0.393812249f);
+    p = std::fma(p, t, -0.24350056f);
+    p = std::fma(p, t, 0.27425025f);
+    p = std::fma(p, t, 0.0653207591f);
+    p = std::fma(p, t, 0.116872888f);
+    const float tail = e * (p * t);
+    return x < 0.0f ? tail : 1.0f - tail;
   }
 };
 

@@ -15,7 +15,7 @@ template <typename T>
 void add_rows(const T* x, const float* b, T* y, std::int64_t rows, std::int64_t columns) {
   for (std::int64_t row = 0; row < rows; ++row) {
 #pragma omp simd
-    for (std::int64_t j = 0; j < columns; ++j) y[j] = T(float(x[j]) + b[j]);
+    for (std::int64_t j = 0; j < columns; ++j) y[j] = float(x[j]) + b[j];
     x += columns;
     y += columns;
   }
@@ -27,7 +27,8 @@ template <typename T>
 void add_narrow_rows(const T* x, const float* b, T* y, std::int64_t rows, std::int64_t columns) {
   std::array<float, kTile> tile;
   const std::int64_t times = kTile / columns;
-  for (std::int64_t i = 0; i < times; ++i) std::copy_n(b, columns, tile.data() + i * columns);
+  std::copy_n(b, columns, tile.data());
+  repeat_front(tile.data(), columns, times);
   const std::int64_t tiled_rows = rows / times * times;
   add_rows(x, tile.data(), y, rows / times, times * columns);
   const std::int64_t done = tiled_rows * columns;

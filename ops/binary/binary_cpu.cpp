@@ -20,15 +20,15 @@ void run_row(const T* a, const T* b, T* y, std::int64_t n) {
   const Function function;
   if constexpr (kRow == RowKind::kBoth) {
 #pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) y[i] = T(function(float(a[i]), float(b[i])));
+    for (std::int64_t i = 0; i < n; ++i) y[i] = function(float(a[i]), float(b[i]));
   } else if constexpr (kRow == RowKind::kFirstStays) {
     const float first = float(*a);
 #pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) y[i] = T(function(first, float(b[i])));
+    for (std::int64_t i = 0; i < n; ++i) y[i] = function(first, float(b[i]));
   } else {
     const float second = float(*b);
 #pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) y[i] = T(function(float(a[i]), second));
+    for (std::int64_t i = 0; i < n; ++i) y[i] = function(float(a[i]), second);
   }
 }
 
@@ -108,9 +108,8 @@ Kernel make_tiled(const std::string& name, Row<T> row, const BroadcastLoops& loo
             T* y = launch.output<T>(0);
             parallel_for(threads, rows, grain, [=](std::int64_t begin, std::int64_t end) {
               std::array<T, kTile> tile;
-              for (std::int64_t i = 0; i < times; ++i) {
-                std::copy_n(first_repeats ? a : b, n, tile.data() + i * n);
-              }
+              std::copy_n(first_repeats ? a : b, n, tile.data());
+              repeat_front(tile.data(), n, times);
               for (std::int64_t i = begin; i < end; i += times) {
                 const std::int64_t width = std::min(times, end - i) * n;
                 row(first_repeats ? tile.data() : a + i * n,
@@ -157,7 +156,7 @@ Kernel scale_cpu(const KernelRequest& request) {
                            [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
                              for (std::int64_t i = begin; i < end; ++i) {
-                               y[i] = T(factor * float(x[i]));
+                               y[i] = factor * float(x[i]);
                              }
                            });
             }};

@@ -33,7 +33,7 @@ struct Mask {
       T* to = y + at;
 #pragma omp simd
       for (std::int64_t i = 0; i < count; ++i) {
-        to[i] = T((words[i] >> 8) >= threshold ? float(from[i]) * scale : 0.0f);
+        to[i] = (words[i] >> 8) >= threshold ? float(from[i]) * scale : 0.0f;
       }
     }
   }

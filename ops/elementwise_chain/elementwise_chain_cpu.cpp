@@ -4,6 +4,7 @@
 // another would round.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <type_traits>
 #include <vector>
 
@@ -40,6 +41,10 @@ struct BackwardOf : Function {
   }
 };
 
+[[gnu::always_inline]] inline float round_to_bf16(float value) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(BFloat16::rounded(value)) << 16);
+}
+
 template <typename Function, bool kRound>
 void run_block(const float* a, const float* b, float* y, std::int64_t n, float parameter) {
   const Function function = [&] {
@@ -57,7 +62,7 @@ void run_block(const float* a, const float* b, float* y, std::int64_t n, float p
     } else {
       value = function(a[i]);
     }
-    y[i] = kRound ? float(BFloat16(value)) : value;
+    y[i] = kRound ? round_to_bf16(value) : value;
   }
 }
 
@@ -210,7 +215,7 @@ void Program::repeat_input(const void* memory, const Input& input, float* to) co
   } else {
     std::copy_n(static_cast<const float*>(memory), n, to);
   }
-  for (std::int64_t i = n; i + n <= kBlock; i += n) std::copy_n(to, n, to + i);
+  repeat_front(to, n, kBlock / n);
 }
 
 // Blocks [begin, end).
@@ -250,7 +255,7 @@ void Program::run(const Launch& launch, float* memory, std::int64_t begin, std::
     if (!output_bf16) continue;
     BFloat16* to = launch.output<BFloat16>(0) + at;
 #pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) to[i] = BFloat16(results[last][i]);
+    for (std::int64_t i = 0; i < n; ++i) to[i] = results[last][i];
   }
 }
 

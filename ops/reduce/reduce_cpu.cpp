@@ -111,6 +111,12 @@ struct MaxOrNanLanes {
   }
 };
 
+// The same for single floats, in a form that g++ vectorises.
+[[gnu::always_inline]] inline float larger(float a, float b) {
+  const float numbers = a < b ? b : a;  // a where one is NaN
+  return b != b ? b : numbers;
+}
+
 template <typename T>
 struct MaxBlock {
   std::int64_t rows, width;
@@ -123,13 +129,23 @@ struct MaxBlock {
       return;
     }
     for (std::int64_t j = 0; j < width; ++j) to[j] = float(x[j]);
-    for (std::int64_t row = 1; row < rows; ++row) {
-      const T* from = x + row * width;
+    std::int64_t row = 1;
+    for (; row + 8 <= rows; row += 8) {
+      const T *r0 = x + row * width, *r1 = r0 + width, *r2 = r1 + width, *r3 = r2 + width;
+      const T *r4 = r3 + width, *r5 = r4 + width, *r6 = r5 + width, *r7 = r6 + width;
 #pragma omp simd
       for (std::int64_t j = 0; j < width; ++j) {
-        const float with = float(from[j]);
-        to[j] = (to[j] < with) | (with != with) ? with : to[j];
+        const float a =
+            larger(larger(float(r0[j]), float(r1[j])), larger(float(r2[j]), float(r3[j])));
+        const float b =
+            larger(larger(float(r4[j]), float(r5[j])), larger(float(r6[j]), float(r7[j])));
+        to[j] = larger(to[j], larger(a, b));
       }
+    }
+    for (; row < rows; ++row) {
+      const T* r = x + row * width;
+#pragma omp simd
+      for (std::int64_t j = 0; j < width; ++j) to[j] = larger(to[j], float(r[j]));
     }
   }
   static void combine(float* into, const float* with, std::int64_t n) {
@@ -163,7 +179,7 @@ Kernel make_reduce(const std::string& name, const Geometry& geometry, const Bloc
         Block::combine(sum, next, columns);
       }
 #pragma omp simd
-      for (std::int64_t j = 0; j < columns; ++j) y[i * columns + j] = T(sum[j] * scale);
+      for (std::int64_t j = 0; j < columns; ++j) y[i * columns + j] = sum[j] * scale;
     }
   };
   return {name,
@@ -237,7 +253,7 @@ Kernel sum_backward_cpu(const KernelRequest& request) {
                     continue;
                   }
 #pragma omp simd
-                  for (std::int64_t j = 0; j < n; ++j) to[j] = T(scale * float(row[j]));
+                  for (std::int64_t j = 0; j < n; ++j) to[j] = scale * float(row[j]);
                 }
               });
             }};
@@ -277,7 +293,7 @@ void max_backward(const Geometry& g, const T* dy, const T* y, const T* x, T* dx,
 #pragma omp simd
       for (std::int64_t j = 0; j < g.columns; ++j) {
         const float share = float(dy[result + j]) / count[j];
-        dx[at + j] = T(float(x[at + j]) == float(y[result + j]) ? share : 0.0f);
+        dx[at + j] = float(x[at + j]) == float(y[result + j]) ? share : 0.0f;
       }
     });
   }

@@ -28,7 +28,7 @@ struct Extents {
 void softmax_row(const float* x, float* y, std::int64_t n) {
   const float largest = max_lanes(x, n);
 #pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j) y[j] = vector_math::exp(x[j] - largest);
+  for (std::int64_t j = 0; j < n; ++j) y[j] = vector_math::exp_nonpositive(x[j] - largest);
   const float scale = 1.0f / sum_lanes(y, n);
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j) y[j] *= scale;
@@ -56,7 +56,7 @@ void softmax_columns(const float* x, float* y, std::int64_t n, std::int64_t stri
   for (std::int64_t j = 0; j < n; ++j) {
 #pragma omp simd
     for (std::int64_t i = 0; i < width; ++i) {
-      const float value = vector_math::exp(x[j * stride + i] - largest[i]);
+      const float value = vector_math::exp_nonpositive(x[j * stride + i] - largest[i]);
       y[j * stride + i] = value;
       sum[i] += value;
     }
