@@ -33,7 +33,7 @@ struct ChartOptions {
   std::string title;
   std::string x_label = "step";
   std::string y_label = {};  // empty: none
-  bool may_be_log = true;    // a logarithmic axis where positive values span a factor of fifty
+  bool may_be_log = true;    // a logarithmic axis where positive values span a factor of ten
   bool square = false;
   bool wide = false;     // takes a whole row of the page
   bool whole_x = false;  // no ticks between whole numbers on the x axis

@@ -53,11 +53,10 @@ std::string bytes_text(std::int64_t bytes) {
 std::string seconds_text(double seconds) {
   if (!std::isfinite(seconds)) return "none";
   if (seconds >= 120.0) return short_duration(seconds);
-  return printed(seconds >= 10.0  ? "%.1f"
-                 : seconds >= 1.0 ? "%.2f"
-                                  : "%.3f",
-                 seconds) +
-         " <small>s</small>";
+  if (seconds >= 1.0)
+    return printed(seconds >= 10.0 ? "%.1f" : "%.2f", seconds) + " <small>s</small>";
+  const double milliseconds = 1000.0 * seconds;
+  return printed(milliseconds >= 10.0 ? "%.0f" : "%.2g", milliseconds) + " <small>ms</small>";
 }
 
 // Whether people read the metric in percent.
@@ -499,6 +498,7 @@ std::string phases(const ReportData& data) {
   if (!(total > 0.0)) return "";
   std::string bar, keys;
   for (const auto& [name, seconds] : parts) {
+    if (seconds == 0.0) continue;
     const double share = 100.0 * seconds / total;
     if (share >= 0.05) {
       bar += html("<i class=\"", name, "\" style=\"width:", printed("%.2f", share), "%\"></i>");

@@ -75,7 +75,7 @@ code, pre, .mono { font-family: ui-monospace, "SF Mono", SFMono-Regular, Menlo, 
 .plot .area { height: 230px; border-bottom: 1px solid var(--line); }
 .square .plot .area { height: auto; aspect-ratio: 1; }
 .wide .plot .area { height: 290px; }
-.plot svg { display: block; width: 100%; height: 100%; overflow: visible; }
+.area > svg { display: block; width: 100%; height: 100%; overflow: visible; }
 .plot .x { grid-column: 2; position: relative; height: 22px; }
 .plot .x span { position: absolute; top: 6px; transform: translateX(-50%); line-height: 1; }
 .plot .name { grid-column: 2; text-align: center; line-height: 1.2; padding-top: 2px; }

@@ -148,6 +148,16 @@ TEST(Chart, DrawsOnePointAndConstantsWithoutDividingByZero) {
   }
 }
 
+TEST(Chart, CutsNoiseOffAtTheLimits) {
+  std::vector<ReportPoint> noise;
+  for (int i = 0; i < 1000; ++i) noise.push_back({double(i), i == 500 ? 1e6 : 1.0 + i % 7});
+  const std::string drawn =
+      chart({.title = "x", .may_be_log = false}, {{"a", "training", CurveKind::kFaintLine, noise}});
+  EXPECT_EQ(count(drawn, "<svg width=\"1000\" height=\"1000\"><path class=\"line training faint\""),
+            1);
+  EXPECT_EQ(count(drawn, ">7</span>"), 1) << drawn;  // the axis is that of the other points
+}
+
 TEST(Chart, HasNoTicksBetweenWholeSteps) {
   const std::string drawn = chart({.title = "x", .whole_x = true, .x_low = 0.0, .x_high = 2.0},
                                   {{"a", "training", CurveKind::kLine, {{1, 1.0}, {2, 2.0}}}});
