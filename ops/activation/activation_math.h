@@ -1,7 +1,7 @@
 // The activation functions and their derivatives on single floats, written so that g++ vectorises
 // loops over them. Used by the kernels of this room and by fused kernels that end in an activation.
 //
-// Each function is a struct with `float operator()(float x)` (forward) and a static
+// Each function is a struct with `float operator()(float x)` (forward) and
 // `float backward(float dy, float saved)`, where `saved` is y, or x for the gelus.
 #pragma once
 

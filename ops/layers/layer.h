@@ -1,8 +1,9 @@
-// Layers: what a model is made of. A layer adds its nodes and declares its parameters when the model is
-// built for a batch size; it holds settings only, so one layer builds any number of graphs.
+// Layers: what a model is made of. A layer adds its nodes and declares its parameters when the
+// model is built for a batch size; it holds settings only, so one layer builds any number of
+// graphs.
 //
-// Layouts: images NHWC, sequences (batch, time, features), dense (batch, features). Weights are as in Keras:
-// dense (in, out), conv2d (kernel_h, kernel_w, in / groups, out).
+// Layouts: images NHWC, sequences (batch, time, features), dense (batch, features). Weights are as
+// in Keras: dense (in, out), conv2d (kernel_h, kernel_w, in / groups, out).
 #pragma once
 
 #include <functional>
@@ -26,8 +27,8 @@ struct ParameterSpec {
   bool decays = true;  // weight decay applies: weights yes, biases and norm parameters no
 };
 
-// A running statistic (batch norm), a graph state of type f32 that the optimizer does not touch. After a
-// step: state = momentum * state + (1 - momentum) * mean over samples of `batch_value`.
+// A running statistic (batch norm), a graph state of type f32 that the optimizer does not touch.
+// After a step: state = momentum * state + (1 - momentum) * mean over samples of `batch_value`.
 struct StatisticSpec {
   std::string name;
   Shape shape;
@@ -64,13 +65,15 @@ class Layer {
  public:
   virtual ~Layer() = default;
   virtual std::string kind() const = 0;  // "conv2d"
-  // Adds the layer's nodes; `inputs` has at least one value. Throws bad_input where the shapes do not fit.
+  // Adds the layer's nodes; `inputs` has at least one value. Throws bad_input where the shapes do
+  // not fit.
   virtual ValueId build(LayerContext& context, std::span<const ValueId> inputs) const = 0;
 };
 
 using LayerPtr = std::shared_ptr<const Layer>;
 
-// The input of a layer that takes one; bad_input "<layer> (<kind>): takes 1 input, got 2" otherwise.
+// The input of a layer that takes one; bad_input "<layer> (<kind>): takes 1 input, got 2"
+// otherwise.
 ValueId single_input(const LayerContext& context, const std::string& kind,
                      std::span<const ValueId> inputs);
 
@@ -79,8 +82,8 @@ class LayerRegistry {
  public:
   using Maker = std::function<LayerPtr(Settings&)>;
   void add(const std::string& kind, Maker maker);
-  // Reads "type" of `settings` and makes the layer; throws bad_input naming the nearest valid kind. The
-  // caller has read "name" and "inputs" and calls settings.finish() afterwards.
+  // Reads "type" of `settings` and makes the layer; throws bad_input naming the nearest valid kind.
+  // The caller has read "name" and "inputs" and calls settings.finish() afterwards.
   LayerPtr make(Settings& settings) const;
   std::vector<std::string> kinds() const;
 
