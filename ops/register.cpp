@@ -7,6 +7,7 @@
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
+#include "ops/conv2d/conv2d.h"
 #include "ops/dense/dense.h"
 #include "ops/dropout/dropout.h"
 #include "ops/elementwise_chain/elementwise_chain.h"
@@ -14,14 +15,18 @@
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/layers/activation.h"
 #include "ops/layers/batch_normalization.h"
+#include "ops/layers/conv2d.h"
+#include "ops/layers/dense.h"
 #include "ops/layers/dropout.h"
 #include "ops/layers/embedding.h"
 #include "ops/layers/layer_normalization.h"
 #include "ops/layers/merge.h"
+#include "ops/layers/pooling.h"
 #include "ops/layers/reshape.h"
 #include "ops/losses/loss.h"
 #include "ops/optimizers/gradient_ops.h"
 #include "ops/optimizers/optimizer.h"
+#include "ops/pool2d/pool2d.h"
 #include "ops/reduce/reduce.h"
 #include "ops/softmax/softmax.h"
 
@@ -34,6 +39,7 @@ void register_cpu_kernels(KernelRegistry& registry) {
   register_binary_cpu(registry);
   register_builtin_cpu(registry);
   register_concat_cpu(registry);
+  register_conv2d_cpu(registry);
   register_dense_cpu(registry);
   register_dropout_cpu(registry);
   register_elementwise_chain_cpu(registry);
@@ -42,6 +48,7 @@ void register_cpu_kernels(KernelRegistry& registry) {
   register_layer_norm_cpu(registry);
   register_losses_cpu(registry);
   register_optimizers_cpu(registry);
+  register_pool2d_cpu(registry);
   register_reduce_cpu(registry);
   register_reorder_cpu(registry);
   register_softmax_cpu(registry);
@@ -51,7 +58,7 @@ std::vector<FusionPattern> fusion_patterns() {
   std::vector<FusionPattern> patterns;
   // Chains come last: they take what the other rooms leave.
   for (const std::vector<FusionPattern>& room :
-       {batch_norm_fusions(), dense_fusions(), elementwise_chain_fusions()}) {
+       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), elementwise_chain_fusions()}) {
     patterns.insert(patterns.end(), room.begin(), room.end());
   }
   return patterns;
@@ -60,10 +67,13 @@ std::vector<FusionPattern> fusion_patterns() {
 void register_layers(LayerRegistry& registry) {
   register_activation_layers(registry);
   register_batch_normalization_layer(registry);
+  register_conv2d_layer(registry);
+  register_dense_layer(registry);
   register_dropout_layer(registry);
   register_embedding_layer(registry);
   register_layer_normalization_layer(registry);
   register_merge_layers(registry);
+  register_pooling_layers(registry);
   register_reshape_layers(registry);
 }
 

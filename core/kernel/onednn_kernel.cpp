@@ -54,12 +54,16 @@ dnnl::memory::desc plain_desc(const TensorType& type) {
   return plain_desc(type.dtype, extents, strides);
 }
 
-dnnl::memory::desc any_format(const dnnl::memory::desc& plain) {
+dnnl::memory::data_type element_type(const dnnl::memory::desc& desc) {
 #if DNNL_VERSION_MAJOR >= 3
-  return {plain.get_dims(), plain.get_data_type(), dnnl::memory::format_tag::any};
+  return desc.get_data_type();
 #else
-  return {plain.dims(), plain.data_type(), dnnl::memory::format_tag::any};
+  return desc.data_type();
 #endif
+}
+
+dnnl::memory::desc any_format(const dnnl::memory::desc& plain) {
+  return {format_of(plain).dims, element_type(plain), dnnl::memory::format_tag::any};
 }
 
 dnnl::memory::desc desc_of(const TensorType& type, const dnnl::memory::desc& plain) {
@@ -80,8 +84,10 @@ std::shared_ptr<const Layout> layout_of(const dnnl::memory::desc& plain,
 
 dnnl::memory::desc plain_images(const TensorType& nhwc) {
   const Shape& s = nhwc.shape;
+  // The stride of a single channel says nothing, but oneDNN finds its fast kernels only where it is that of NCHW.
+  const std::int64_t channel = s[3] == 1 ? s[1] * s[2] : 1;
   return plain_desc(nhwc.dtype, {s[0], s[3], s[1], s[2]},
-                    {s[1] * s[2] * s[3], 1, s[2] * s[3], s[3]});
+                    {s[1] * s[2] * s[3], channel, s[2] * s[3], s[3]});
 }
 
 std::shared_ptr<const Layout> channel_blocked_layout(DType dtype, const Shape& nhwc,

@@ -43,6 +43,7 @@ dnnl::memory::desc plain_desc(const TensorType& type);
 // A row-major value with other axes than its own.
 dnnl::memory::desc plain_desc(DType dtype, const dnnl::memory::dims& dims,
                               const dnnl::memory::dims& strides);
+dnnl::memory::data_type element_type(const dnnl::memory::desc& desc);
 // The same dims with the format left to the primitive.
 dnnl::memory::desc any_format(const dnnl::memory::desc& plain);
 

@@ -64,10 +64,11 @@ inline OpCase dense_case(const Shape& x, std::int64_t out, bool bias = false,
 // The direct kernels, each way through oneDNN, and what surrounds their limits.
 inline std::vector<OpCase> dense_cases() {
   std::vector<OpCase> cases = {
-      dense_case({1, 1}, 1),       dense_case({1, 3}, 1),         dense_case({13, 10}, 1, true),
-      dense_case({5, 7}, 3, true), dense_case({2, 3, 5}, 4),      dense_case({7}, 2, true),
-      dense_case({4, 17}, 64),     dense_case({3, 5}, 65),        dense_case({33, 30}, 7, true),
-      dense_case({16, 37}, 70),    dense_case({9, 64}, 10, true), dense_case({1, 40}, 128, true)};
+      dense_case({1, 1}, 1),         dense_case({1, 3}, 1),    dense_case({13, 10}, 1, true),
+      dense_case({5, 7}, 3, true),   dense_case({2, 3, 5}, 4), dense_case({7}, 2, true),
+      dense_case({1, 8}, 64),        dense_case({4, 17}, 64),  dense_case({3, 5}, 65),
+      dense_case({33, 30}, 7, true), dense_case({16, 37}, 70), dense_case({9, 64}, 10, true),
+      dense_case({1, 40}, 128, true)};
   for (const ActivationKind kind :
        {ActivationKind::kLeakyRelu, ActivationKind::kSigmoid, ActivationKind::kTanh}) {
     cases.push_back(dense_case({3, 4}, 5, true, Activation{kind}));
