@@ -16,7 +16,8 @@ find_package(Threads REQUIRED)
 
 add_library(lockstep_flags INTERFACE)
 target_include_directories(lockstep_flags INTERFACE
-  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/lockstep>)
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/lockstep>)
 target_compile_features(lockstep_flags INTERFACE cxx_std_20)
 target_link_libraries(lockstep_flags INTERFACE OpenMP::OpenMP_CXX Threads::Threads)
 

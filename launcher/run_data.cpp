@@ -1,6 +1,7 @@
 #include "launcher/run_data.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
@@ -49,7 +50,9 @@ LoaderInput loader_input(const Config& config, const RunData& data, std::size_t 
                 "\" stores for a sample: ", stored);
     input.sample_shape = shape;
   }
-  if (!as_integers) {
+  if (as_integers) {
+    dataset.check_labels(array, std::numeric_limits<std::int32_t>::max());
+  } else {
     input.normalization = compute_normalization(config.data.normalize, data.train, array);
   }
   return input;
@@ -75,10 +78,25 @@ RunData run_data_from(const Config& config, const Subset& train, const Subset& t
   return data;
 }
 
+namespace {
+
+// Every array of the test data has samples of the shape that training has.
+void check_alike(const Subset& train, const Subset& test) {
+  for (const DatasetArray& array : train.dataset->arrays()) {
+    const Shape& found = test.dataset->array(array.name).sample;
+    check_input(found == array.sample, test.dataset->files().front(), ": array \"", array.name,
+                "\" has samples of shape ", found, ", the training data has ", array.sample);
+  }
+}
+
+}  // namespace
+
 RunData open_run_data(const Config& config) {
   const auto dataset = open_dataset(config, config.data.train);
   if (!config.data.test.empty()) {
-    return run_data_from(config, whole(dataset), whole(open_dataset(config, config.data.test)));
+    const Subset train = whole(dataset), test = whole(open_dataset(config, config.data.test));
+    check_alike(train, test);
+    return run_data_from(config, train, test);
   }
   if (config.data.split <= 0) return run_data_from(config, whole(dataset), {});
   Split parts = cut(config, *dataset);
@@ -87,12 +105,7 @@ RunData open_run_data(const Config& config) {
 
 Subset open_like(const Config& config, const RunData& run, const std::string& source) {
   Subset subset = whole(open_dataset(config, {source}));
-  for (const LoaderInput& input : run.inputs) {
-    const Shape& expected = run.train.dataset->array(input.array).sample;
-    const Shape& found = subset.dataset->array(input.array).sample;
-    check_input(found == expected, source, ": array \"", input.array, "\" has samples of shape ",
-                found, ", the run was trained on ", expected);
-  }
+  check_alike(run.train, subset);
   return subset;
 }
 
@@ -101,7 +114,7 @@ Loader make_loader(const Config& config, const RunData& data, const Subset& subs
   return Loader(subset, {.inputs = data.inputs,
                          .target = config.data.target,
                          .target_dtype = data.target.dtype,
-                         .classes = classes,
+                         .classes = classes > 0 && config.data.classes > 0 ? config.data.classes : classes,
                          .weights = config.data.weights,
                          .order = order,
                          .seed = config.run.seed,

@@ -38,12 +38,6 @@ struct Training::BoundPlan {
 
   Executor executor;
   BatchBuffers buffers;
-  // Inputs that the model reads as integers are filled as f32 first.
-  struct Integers {
-    std::vector<float> staged;
-    std::int32_t* to;
-  };
-  std::vector<Integers> integers;
   float* learning_rate = nullptr;
   std::int64_t* step = nullptr;
 };
@@ -79,6 +73,13 @@ Training::Training(Worker& worker, const Config& config, const RunData& data,
           check_input(output.rank() >= 1, "the model's output for a sample is ", output,
                       ", softmax_cross_entropy expects one value for each class");
           classes_ = output[-1];
+          check_input(config.data.classes <= classes_, "data.classes: found ", config.data.classes,
+                      ", the model computes scores of ", classes_, " classes");
+        }
+        // What an evaluation needs is refused now, not after the first epoch.
+        make_metrics(config.evaluate.metrics, task_of_loss(config.train.loss->kind()), metric_outputs());
+        if (data.has_test()) {
+          make_loader(config, data, data.test, config.evaluate.batch, SampleOrder::kSequential, classes_);
         }
         return make_loader(config, data, data.train, config.train.global_batch,
                            config.data.shuffle ? SampleOrder::kShuffled : SampleOrder::kSequential,
@@ -88,6 +89,12 @@ Training::Training(Worker& worker, const Config& config, const RunData& data,
   total_steps_ = config.train.epochs * loader_.batches();
   if (config.train.steps > 0) total_steps_ = std::min(total_steps_, config.train.steps);
   schedule_.finish(static_cast<double>(loader_.batches()), std::max<std::int64_t>(1, total_steps_));
+}
+
+// Classes of a classification, else the elements that the model computes for a sample.
+std::int64_t Training::metric_outputs() const {
+  const Shape& output = compiler_->output_sample();
+  return task_of_loss(config_.train.loss->kind()) == Task::kClasses ? output[-1] : output.elements();
 }
 
 // ---- Parameters --------------------------------------------------------------------------------
@@ -161,17 +168,9 @@ SampleRange Training::range_of_rank(std::int64_t samples) const {
   return {range.begin, range.end};
 }
 
-void Training::bind_inputs(BoundPlan& bound, const Loader& loader, std::int64_t local_samples) {
-  for (std::size_t i = 0; i < data_.model_inputs.size(); ++i) {
-    const ModelInput& input = data_.model_inputs[i];
-    void* memory = bound.executor.input(input.name);
-    if (memory != nullptr && input.dtype == DType::kI32) {
-      const std::int64_t elements = local_samples * loader.input_shape(static_cast<int>(i)).elements();
-      bound.integers.push_back({std::vector<float>(elements), static_cast<std::int32_t*>(memory)});
-      bound.buffers.inputs.push_back(bound.integers.back().staged.data());
-    } else {
-      bound.buffers.inputs.push_back(static_cast<float*>(memory));
-    }
+void Training::bind_inputs(BoundPlan& bound) {
+  for (const ModelInput& input : data_.model_inputs) {
+    bound.buffers.inputs.push_back(bound.executor.input(input.name));
   }
   bound.buffers.target = bound.executor.input("target");
   bound.buffers.weights = static_cast<float*>(bound.executor.input("weights"));
@@ -186,7 +185,7 @@ Training::BoundPlan& Training::bound_training(std::int64_t samples) {
     Plan plan = compiler_->training_plan(samples);
     check_memory(worker_.device(), memory_of(plan), worker_.world_size());
     bound = std::make_unique<BoundPlan>(Executor(std::move(plan), states_, arena_));
-    bind_inputs(*bound, loader_, range_of_rank(samples).size());
+    bind_inputs(*bound);
   }
   return *bound;
 }
@@ -196,7 +195,7 @@ Training::BoundPlan& Training::bound_inference(std::int64_t samples, bool with_l
   if (!bound) {
     bound = std::make_unique<BoundPlan>(
         Executor(compiler_->inference_plan(samples, with_loss), states_, arena_));
-    bind_inputs(*bound, loader_, samples);
+    bind_inputs(*bound);
   }
   return *bound;
 }
@@ -205,11 +204,6 @@ void Training::fill(BoundPlan& bound, Loader& loader, std::int64_t epoch, std::i
                     Range range) {
   if (range.size() == 0) return;
   loader.fill(epoch, batch, {range.begin, range.end}, bound.buffers);
-  for (BoundPlan::Integers& integers : bound.integers) {
-    for (std::size_t i = 0; i < integers.staged.size(); ++i) {
-      integers.to[i] = static_cast<std::int32_t>(integers.staged[i]);
-    }
-  }
 }
 
 // ---- Steps -------------------------------------------------------------------------------------
@@ -249,7 +243,7 @@ std::string Training::find_not_finite() {
   for (std::int64_t m = mine.begin; m < mine.end && found.empty(); ++m) {
     const Range range = cut.samples_of(m);
     BoundPlan bound(Executor(compiler_->inspection_plan(range.size(), samples), states_, arena_));
-    bind_inputs(bound, loader_, range.size());
+    bind_inputs(bound);
     fill(bound, loader_, epoch, batch, range);
     if (bound.step != nullptr) *bound.step = step_;
     bound.executor.run();
@@ -288,10 +282,8 @@ void append_states(std::vector<double>& out, std::int64_t batch,
 std::vector<MetricValue> Training::evaluate(const Subset& subset, std::vector<std::string> names,
                                             const OutputSink& outputs_of) {
   if (names.empty()) names = config_.evaluate.metrics;
-  const Task task = task_of_loss(config_.train.loss->kind());
   const Shape& output = compiler_->output_sample();
-  const auto metrics = make_metrics(names, task,
-                                    task == Task::kClasses ? classes_ : output.elements());
+  const auto metrics = make_metrics(names, task_of_loss(config_.train.loss->kind()), metric_outputs());
   Loader loader = make_loader(config_, data_, subset, config_.evaluate.batch,
                               SampleOrder::kSequential, classes_);
   std::vector<double> mine;

@@ -87,7 +87,7 @@ class Training {
   Worker& worker() { return worker_; }
   const Config& config() const { return config_; }
   const RunData& data() const { return data_; }
-  std::int64_t classes() const { return classes_; }  // 0 where the loss knows none
+  std::int64_t classes() const { return classes_; }  // scores for each sample; 0 where the loss knows none
   const Schedule& schedule() const { return schedule_; }
   // Makes the Plan of a full batch now (it is made when first needed otherwise) and returns it. Throws bad_input where it
   // does not fit into memory, before any is taken.
@@ -98,10 +98,11 @@ class Training {
 
   BoundPlan& bound_training(std::int64_t samples);
   BoundPlan& bound_inference(std::int64_t samples, bool with_loss);
-  void bind_inputs(BoundPlan& bound, const Loader& loader, std::int64_t local_samples);
+  void bind_inputs(BoundPlan& bound);
   std::vector<NamedTensor> tensors(bool statistics);
   void fill(BoundPlan& bound, Loader& loader, std::int64_t epoch, std::int64_t batch, Range range);
   SampleRange range_of_rank(std::int64_t samples) const;
+  std::int64_t metric_outputs() const;
 
   Worker& worker_;
   const Config& config_;

@@ -133,12 +133,12 @@ padding = "same"
 use_bias = false
 [[layer]]
 type = "batch_normalization"
-[[layer]]
-type = "relu"
 name = "branch"
 [[layer]]
 type = "add"
 inputs = ["branch", "trunk"]
+[[layer]]
+type = "relu"
 [[layer]]
 type = "global_average_pooling2d"
 [[layer]]

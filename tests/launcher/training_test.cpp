@@ -91,14 +91,14 @@ TEST(Training, NotFiniteStepChangesNothingAndNamesTheLayer) {
   SmallTraining training(toml_of("mlp", "learning_rate = 0.01"), testing::hashed_images(83));
   training->run_step();
   for (const NamedTensor& tensor : training->parameters()) {
-    if (tensor.name == "hidden/bias") tensor.values[3] = std::nanf("");
+    if (tensor.name == "head/bias") tensor.values[3] = std::nanf("");
   }
   const std::string before = training->parameters_sha256();
   const StepResult result = training->run_step();
   EXPECT_FALSE(std::isfinite(result.loss));
   EXPECT_EQ(training->step(), 1);
   EXPECT_EQ(training->parameters_sha256(), before);
-  EXPECT_NE(training->find_not_finite().find("hidden"), std::string::npos);
+  EXPECT_NE(training->find_not_finite().find("head"), std::string::npos);
 }
 
 TEST(Training, PassesThatAreLeftOutChangeLittle) {

@@ -334,7 +334,7 @@ std::vector<WrongInput> model_cases() {
        {"config.toml:1", "groups", "3"}},
       {"unknown padding",
        images(conv("filters = 4\nkernel_size = 3\npadding = \"smae\"\n") + flatten + dense3),
-       {"config.toml:17: ", "layer[0].padding: ", "did you mean \"same\""}},
+       {"config.toml:18: ", "layer[0].padding: ", "did you mean \"same\""}},
       {"dropout of everything",
        layers("[[layer]]\ntype = \"dropout\"\nrate = 1.0\n" + dense3),
        {"config.toml:1", "rate", "1"}},

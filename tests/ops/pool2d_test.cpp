@@ -1,0 +1,148 @@
+#include "ops/pool2d/pool2d.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "core/base/error.h"
+#include "core/kernel/onednn_kernel.h"
+#include "ops/register.h"
+#include "tests/core/run_graph.h"
+#include "tests/ops/op_test.h"
+
+namespace lockstep {
+namespace {
+
+using namespace testing;
+
+struct PoolingShape {
+  const char* name;
+  std::int64_t batch, height, width, channels;
+  Window2d window;
+};
+
+std::vector<PoolingShape> shapes() {
+  const Padding2d valid{}, same{PaddingKind::kSame, {0, 0}}, one{PaddingKind::kExplicit, {1, 1}};
+  return {{"one pixel", 1, 1, 1, 1, {{1, 1}, {1, 1}, {1, 1}, valid}},
+          {"halves", 2, 4, 6, 3, {{2, 2}, {2, 2}, {1, 1}, valid}},
+          {"odd rest is dropped", 1, 5, 7, 2, {{2, 2}, {2, 2}, {1, 1}, valid}},
+          {"same", 2, 5, 5, 3, {{2, 2}, {2, 2}, {1, 1}, same}},
+          {"overlapping", 1, 6, 6, 5, {{3, 3}, {2, 2}, {1, 1}, one}},
+          {"stride 1", 1, 4, 4, 2, {{3, 2}, {1, 1}, {1, 1}, same}},
+          {"many channels", 1, 4, 4, 70, {{2, 2}, {2, 2}, {1, 1}, valid}}};
+}
+
+// Calls body(output index, input index or -1, position) for each element of each window.
+template <typename Body>
+void for_windows(const PoolingShape& s, const Body& body) {
+  const std::int64_t oh = s.window.output(0, s.height), ow = s.window.output(1, s.width);
+  for (std::int64_t n = 0; n < s.batch; ++n)
+    for (std::int64_t i = 0; i < oh; ++i)
+      for (std::int64_t j = 0; j < ow; ++j)
+        for (std::int64_t c = 0; c < s.channels; ++c)
+          for (std::int64_t a = 0; a < s.window.size[0]; ++a)
+            for (std::int64_t b = 0; b < s.window.size[1]; ++b) {
+              const std::int64_t h = i * s.window.strides[0] - s.window.padding_before(0, s.height) + a;
+              const std::int64_t w = j * s.window.strides[1] - s.window.padding_before(1, s.width) + b;
+              if (h < 0 || w < 0 || h >= s.height || w >= s.width) continue;
+              body(((n * oh + i) * ow + j) * s.channels + c, ((n * s.height + h) * s.width + w) * s.channels + c,
+                   a * s.window.size[1] + b);
+            }
+}
+
+std::int64_t outputs_of(const PoolingShape& s) {
+  return s.batch * s.window.output(0, s.height) * s.window.output(1, s.width) * s.channels;
+}
+
+// Distinct values, so that the maximum is one element and small differences do not move it.
+std::vector<double> distinct(std::int64_t count) {
+  std::vector<double> out(count);
+  for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<double>((i * 101) % 251 - 125) / 128.0;
+  return out;
+}
+
+std::vector<OpCase> cases(bool maximum) {
+  std::vector<OpCase> out;
+  for (const PoolingShape& s : shapes()) {
+    OpCase c;
+    c.name = s.name;
+    c.inputs = {{DType::kF32, {s.batch, s.height, s.width, s.channels}, nullptr}};
+    c.reduction_length = 9;
+    c.difference_step = 1e-4;
+    if (maximum) {
+      c.op = std::make_shared<MaxPool2dOp>(s.window);
+      c.values = {distinct(s.batch * s.height * s.width * s.channels)};
+      c.reference = [s](const Tensors& t) {
+        std::vector<double> y(outputs_of(s), -std::numeric_limits<double>::infinity()), position(y.size(), 0);
+        for_windows(s, [&](std::int64_t to, std::int64_t from, std::int64_t at) {
+          if (t[0][from] <= y[to]) return;
+          y[to] = t[0][from];
+          position[to] = static_cast<double>(at);
+        });
+        return Tensors{y, position};
+      };
+    } else {
+      c.op = std::make_shared<AveragePool2dOp>(s.window);
+      c.reference = [s](const Tensors& t) {
+        std::vector<double> y(outputs_of(s), 0), count(y.size(), 0);
+        for_windows(s, [&](std::int64_t to, std::int64_t from, std::int64_t) {
+          y[to] += t[0][from];
+          count[to] += 1;
+        });
+        for (std::size_t i = 0; i < y.size(); ++i) y[i] /= count[i];
+        return Tensors{y};
+      };
+    }
+    out.push_back(std::move(c));
+  }
+  return out;
+}
+
+TEST(MaxPool2d, AgreesWithNaiveLoops) { check_ops(cases(true)); }
+
+TEST(AveragePool2d, AgreesWithNaiveLoops) { check_ops(cases(false)); }
+
+TEST(MaxPool2d, BlockedChannelsGiveTheSame) {
+  const Window2d window{{2, 2}, {2, 2}, {1, 1}, {}};
+  const MaxPool2dOp op(window);
+  CpuDevice device;
+  KernelRegistry registry;
+  register_cpu_kernels(registry);
+  const Shape x{1, 2, 2, 20}, y{1, 1, 1, 20};  // the second block of 16 is filled up
+  const TensorType blocked_x{DType::kF32, x, onednn::channel_blocked_layout(DType::kF32, x, 16)};
+  const std::vector<TensorType> inputs{blocked_x};
+  const std::vector<TensorType> outputs{{DType::kF32, y, onednn::channel_blocked_layout(DType::kF32, y, 16)},
+                                        {DType::kU8, y, onednn::channel_blocked_layout(DType::kU8, y, 16)}};
+  const Kernel kernel = registry.make({op, inputs, outputs, device});
+  std::vector<float> data(2 * 4 * 16), result(2 * 16);
+  std::vector<std::uint8_t> positions(2 * 16);
+  for (int c = 0; c < 20; ++c) data[c / 16 * 64 + (c % 4) * 16 + c % 16] = static_cast<float>(c + 1);
+  void* in[] = {data.data()};
+  void* out[] = {result.data(), positions.data()};
+  kernel.run({in, out, nullptr, nullptr});
+  for (int c = 0; c < 20; ++c) {
+    EXPECT_EQ(result[c / 16 * 16 + c % 16], static_cast<float>(c + 1));
+    EXPECT_EQ(positions[c / 16 * 16 + c % 16], c % 4);
+  }
+}
+
+TEST(MaxPool2d, NanIsTheMaximum) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {1, 2, 2, 1}, nullptr});
+  graph.output("y", max_pool2d(graph, x, {{2, 2}, {2, 2}, {1, 1}, {}}));
+  CpuDevice device;
+  KernelRegistry registry;
+  register_cpu_kernels(registry);
+  const auto result = run_graph(graph, registry, device, {{"x", {1, std::nan(""), 3, 2}}});
+  EXPECT_TRUE(std::isnan(result.at("y")[0]));
+}
+
+TEST(MaxPool2d, WindowLargerThanTheImageIsRefused) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {1, 2, 2, 1}, nullptr});
+  EXPECT_THROW(max_pool2d(graph, x, {{3, 3}, {1, 1}, {1, 1}, {}}), Error);
+}
+
+}  // namespace
+}  // namespace lockstep
