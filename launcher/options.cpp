@@ -122,7 +122,7 @@ class CommandLine {
   }
 
   [[noreturn]] void refuse(const std::string& what) const {
-    bad_input("lockstep ", command_, ": ", what, " (usage: lockstep ", usage_, ")");
+    bad_input(command_, ": ", what, " (usage: lockstep ", usage_, ")");
   }
 
  private:
@@ -137,7 +137,7 @@ class CommandLine {
     for (const auto& described : options_.options()) known.push_back(described->long_name());
     const std::string name = option.substr(std::min(option.find_first_not_of('-'), option.size()));
     const std::string nearest = nearest_name(name, known);
-    bad_input("lockstep ", command_, ": unknown option '", option, "'",
+    bad_input(command_, ": unknown option '", option, "'",
               nearest.empty() ? "" : "; did you mean --" + nearest + "?", " ('lockstep ", command_,
               " --help' lists all)");
   }
@@ -318,7 +318,8 @@ Command parse_data_import(const Arguments& given) {
   line.add()("delimiter", value("CHAR"), "between columns: a character, tab, space or auto");
   line.add()("missing", value("error|mean"),
              "empty fields: refuse the file (default), or take the column's mean");
-  line.add()("dtype", value("f32|f64|u8|i8|i16|i32|i64"), "stored type of the features (default f32)");
+  line.add()("dtype", value("f32|f64|u8|i8|i16|i32|i64"),
+             "stored type of the features (default f32)");
   line.add()("sample-shape", value("H,W,C"), "shape of a sample's features; without it a vector");
   line.add()("gzip", value("0-9"), "compress the shards (default 0: not)");
   line.add()("overwrite", "replace a dataset of this name");
@@ -351,7 +352,8 @@ Command parse_data_import(const Arguments& given) {
     std::int64_t number = 0;
     const auto [end, error] = std::from_chars(extent.data(), extent.data() + extent.size(), number);
     if (error != std::errc() || end != extent.data() + extent.size() || number < 1) {
-      line.refuse("--sample-shape: found '" + extent + "', expected whole numbers above 0, as 8,8,1");
+      line.refuse("--sample-shape: found '" + extent +
+                  "', expected whole numbers above 0, as 8,8,1");
     }
     command.sample_shape.push_back(number);
   }
@@ -387,7 +389,7 @@ Command parse_named(const std::string& before, const std::vector<NamedParser>& p
     names.push_back(parser.name);
   }
   const std::string nearest = nearest_name(word, names);
-  bad_input(before, ": unknown command '", word, "'",
+  bad_input(before, "unknown command '", word, "'",
             nearest.empty() ? "" : "; did you mean '" + nearest + "'?",
             " ('lockstep --help' lists all)");
 }
@@ -397,11 +399,11 @@ Command parse_data(const Arguments& given) {
       "usage: lockstep data info NAME|PATH\n       lockstep data import FILE "
       "--output DIR --label COLUMN [options]\n";
   if (given.empty()) {
-    bad_input("lockstep data: expected 'info' or 'import' ('lockstep --help' lists all)");
+    bad_input("data: expected 'info' or 'import' ('lockstep --help' lists all)");
   }
   if (given[0] == "--help" || given[0] == "-h") return ShowText{usage};
-  return parse_named("lockstep data", {{"info", parse_data_info}, {"import", parse_data_import}},
-                     given[0], {given.begin() + 1, given.end()});
+  return parse_named("data: ", {{"info", parse_data_info}, {"import", parse_data_import}}, given[0],
+                     {given.begin() + 1, given.end()});
 }
 
 }  // namespace
@@ -412,7 +414,7 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
     return ShowText{kProgramHelp};
   }
   if (arguments[0] == "--version") return ShowText{"lockstep " LOCKSTEP_VERSION "\n"};
-  return parse_named("lockstep",
+  return parse_named("",
                      {{"train", parse_train},
                       {"evaluate", parse_evaluate},
                       {"predict", parse_predict},

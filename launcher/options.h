@@ -1,6 +1,7 @@
 // The command line of the program, read into one plain struct per command.
 //
-// Names that do not exist are bad_input with the nearest name that does. Parsing touches no file;
+// Names that do not exist are bad_input with the nearest name that does; messages begin with the
+// command, for main() puts the program's name before them. Parsing touches no file;
 // it may be called from any thread.
 #pragma once
 
@@ -74,11 +75,11 @@ struct DataImportCommand {
   CsvHeader header = CsvHeader::kAuto;
   char delimiter = '\0';  // '\0': found out from the first line
   MissingValues missing = MissingValues::kError;
-  DType dtype = DType::kF32;                // of the features
-  std::vector<std::int64_t> sample_shape;   // of the features of a sample; empty: a vector
-  std::int64_t gzip = 0;                    // 1 .. 9; 0: not compressed
-  bool overwrite = false;                   // replace a dataset of this name
-  std::string source;                       // where the data is from
+  DType dtype = DType::kF32;               // of the features
+  std::vector<std::int64_t> sample_shape;  // of the features of a sample; empty: a vector
+  std::int64_t gzip = 0;                   // 1 .. 9; 0: not compressed
+  bool overwrite = false;                  // replace a dataset of this name
+  std::string source;                      // where the data is from
 };
 
 struct ReportCommand {

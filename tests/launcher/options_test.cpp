@@ -137,18 +137,16 @@ TEST(Options, VersionIsOneLine) {
 }
 
 TEST(Options, UnknownNamesComeWithTheNearestOne) {
-  EXPECT_EQ(
-      message({"trian", "c.toml"}),
-      "lockstep: unknown command 'trian'; did you mean 'train'? ('lockstep --help' lists all)");
-  EXPECT_EQ(
-      message({"data", "imprt"}),
-      "lockstep data: unknown command 'imprt'; did you mean 'import'? ('lockstep --help' lists "
-      "all)");
+  EXPECT_EQ(message({"trian", "c.toml"}),
+            "unknown command 'trian'; did you mean 'train'? ('lockstep --help' lists all)");
+  EXPECT_EQ(message({"data", "imprt"}),
+            "data: unknown command 'imprt'; did you mean 'import'? ('lockstep --help' lists "
+            "all)");
   EXPECT_EQ(message({"train", "c.toml", "--resum"}),
-            "lockstep train: unknown option '--resum'; did you mean --resume? ('lockstep train "
+            "train: unknown option '--resum'; did you mean --resume? ('lockstep train "
             "--help' lists all)");
   EXPECT_EQ(message({"train", "c.toml", "--xyzxyzxyz"}),
-            "lockstep train: unknown option '--xyzxyzxyz' ('lockstep train --help' lists all)");
+            "train: unknown option '--xyzxyzxyz' ('lockstep train --help' lists all)");
 }
 
 struct Wrong {
@@ -158,7 +156,7 @@ struct Wrong {
 
 TEST(Options, WrongUseIsRefused) {
   const std::vector<Wrong> cases = {
-      {{"train"}, "lockstep train: CONFIG is missing (usage: lockstep train CONFIG"},
+      {{"train"}, "train: CONFIG is missing (usage: lockstep train CONFIG"},
       {{"train", "a.toml", "b.toml"}, "unexpected argument 'b.toml'"},
       {{"train", "a.toml", "--device", "gpu"},
        "--device expects one of auto, cpu, cuda; found 'gpu'"},
