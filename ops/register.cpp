@@ -58,7 +58,8 @@ std::vector<FusionPattern> fusion_patterns() {
   std::vector<FusionPattern> patterns;
   // Chains come last: they take what the other rooms leave.
   for (const std::vector<FusionPattern>& room :
-       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), elementwise_chain_fusions()}) {
+       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), pool2d_fusions(),
+        elementwise_chain_fusions()}) {
     patterns.insert(patterns.end(), room.begin(), room.end());
   }
   return patterns;

@@ -7,6 +7,8 @@
 
 #include "core/base/error.h"
 #include "core/kernel/onednn_kernel.h"
+#include "core/passes/autodiff.h"
+#include "core/passes/eliminate_dead.h"
 #include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
@@ -30,6 +32,9 @@ std::vector<PoolingShape> shapes() {
           {"same", 2, 5, 5, 3, {{2, 2}, {2, 2}, {1, 1}, same}},
           {"overlapping", 1, 6, 6, 5, {{3, 3}, {2, 2}, {1, 1}, one}},
           {"stride 1", 1, 4, 4, 2, {{3, 2}, {1, 1}, {1, 1}, same}},
+          {"gaps between the windows", 2, 7, 8, 9, {{2, 2}, {3, 3}, {1, 1}, valid}},
+          {"dilation", 1, 7, 7, 2, {{2, 3}, {2, 2}, {2, 2}, valid}},
+          {"three by three, inside", 1, 6, 6, 17, {{3, 3}, {3, 3}, {1, 1}, valid}},
           {"many channels", 1, 4, 4, 70, {{2, 2}, {2, 2}, {1, 1}, valid}}};
 }
 
@@ -43,11 +48,14 @@ void for_windows(const PoolingShape& s, const Body& body) {
         for (std::int64_t c = 0; c < s.channels; ++c)
           for (std::int64_t a = 0; a < s.window.size[0]; ++a)
             for (std::int64_t b = 0; b < s.window.size[1]; ++b) {
-              const std::int64_t h = i * s.window.strides[0] - s.window.padding_before(0, s.height) + a;
-              const std::int64_t w = j * s.window.strides[1] - s.window.padding_before(1, s.width) + b;
+              const std::int64_t h = i * s.window.strides[0] -
+                                     s.window.padding_before(0, s.height) +
+                                     a * s.window.dilation[0];
+              const std::int64_t w = j * s.window.strides[1] - s.window.padding_before(1, s.width) +
+                                     b * s.window.dilation[1];
               if (h < 0 || w < 0 || h >= s.height || w >= s.width) continue;
-              body(((n * oh + i) * ow + j) * s.channels + c, ((n * s.height + h) * s.width + w) * s.channels + c,
-                   a * s.window.size[1] + b);
+              body(((n * oh + i) * ow + j) * s.channels + c,
+                   ((n * s.height + h) * s.width + w) * s.channels + c, a * s.window.size[1] + b);
             }
 }
 
@@ -58,7 +66,8 @@ std::int64_t outputs_of(const PoolingShape& s) {
 // Distinct values, so that the maximum is one element and small differences do not move it.
 std::vector<double> distinct(std::int64_t count) {
   std::vector<double> out(count);
-  for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<double>((i * 101) % 251 - 125) / 128.0;
+  for (std::int64_t i = 0; i < count; ++i)
+    out[i] = static_cast<double>((i * 101) % 251 - 125) / 128.0;
   return out;
 }
 
@@ -74,7 +83,8 @@ std::vector<OpCase> cases(bool maximum) {
       c.op = std::make_shared<MaxPool2dOp>(s.window);
       c.values = {distinct(s.batch * s.height * s.width * s.channels)};
       c.reference = [s](const Tensors& t) {
-        std::vector<double> y(outputs_of(s), -std::numeric_limits<double>::infinity()), position(y.size(), 0);
+        std::vector<double> y(outputs_of(s), -std::numeric_limits<double>::infinity()),
+            position(y.size(), 0);
         for_windows(s, [&](std::int64_t to, std::int64_t from, std::int64_t at) {
           if (t[0][from] <= y[to]) return;
           y[to] = t[0][from];
@@ -99,9 +109,13 @@ std::vector<OpCase> cases(bool maximum) {
   return out;
 }
 
-TEST(MaxPool2d, AgreesWithNaiveLoops) { check_ops(cases(true)); }
+TEST(MaxPool2d, AgreesWithNaiveLoops) {
+  check_ops(cases(true));
+}
 
-TEST(AveragePool2d, AgreesWithNaiveLoops) { check_ops(cases(false)); }
+TEST(AveragePool2d, AgreesWithNaiveLoops) {
+  check_ops(cases(false));
+}
 
 TEST(MaxPool2d, BlockedChannelsGiveTheSame) {
   const Window2d window{{2, 2}, {2, 2}, {1, 1}, {}};
@@ -112,12 +126,14 @@ TEST(MaxPool2d, BlockedChannelsGiveTheSame) {
   const Shape x{1, 2, 2, 20}, y{1, 1, 1, 20};  // the second block of 16 is filled up
   const TensorType blocked_x{DType::kF32, x, onednn::channel_blocked_layout(DType::kF32, x, 16)};
   const std::vector<TensorType> inputs{blocked_x};
-  const std::vector<TensorType> outputs{{DType::kF32, y, onednn::channel_blocked_layout(DType::kF32, y, 16)},
-                                        {DType::kU8, y, onednn::channel_blocked_layout(DType::kU8, y, 16)}};
+  const std::vector<TensorType> outputs{
+      {DType::kF32, y, onednn::channel_blocked_layout(DType::kF32, y, 16)},
+      {DType::kU8, y, onednn::channel_blocked_layout(DType::kU8, y, 16)}};
   const Kernel kernel = registry.make({op, inputs, outputs, device});
   std::vector<float> data(2 * 4 * 16), result(2 * 16);
   std::vector<std::uint8_t> positions(2 * 16);
-  for (int c = 0; c < 20; ++c) data[c / 16 * 64 + (c % 4) * 16 + c % 16] = static_cast<float>(c + 1);
+  for (int c = 0; c < 20; ++c)
+    data[c / 16 * 64 + (c % 4) * 16 + c % 16] = static_cast<float>(c + 1);
   void* in[] = {data.data()};
   void* out[] = {result.data(), positions.data()};
   kernel.run({in, out, nullptr, nullptr});
@@ -136,6 +152,60 @@ TEST(MaxPool2d, NanIsTheMaximum) {
   register_cpu_kernels(registry);
   const auto result = run_graph(graph, registry, device, {{"x", {1, std::nan(""), 3, 2}}});
   EXPECT_TRUE(std::isnan(result.at("y")[0]));
+}
+
+// z -> activation -> max pooling, and the gradient of z.
+Graph training(const Activation& function, const Window2d& window, DType dtype) {
+  Graph graph;
+  const ValueId z = graph.input("z", {dtype, {2, 6, 7, 11}});
+  const ValueId y = max_pool2d(graph, activation(graph, z, function, "f"), window, "pool");
+  const ValueId dy = graph.input("dy", graph.type(y));
+  graph.output("dz", differentiate(graph, std::vector{y}, std::vector{dy}, std::vector{z})[0]);
+  return graph;
+}
+
+TEST(PoolingFusion, GradientOfTheActivationIsFusedAndValuesStay) {
+  KernelRegistry registry;
+  register_cpu_kernels(registry);
+  CpuDevice device;
+  const Window2d tiles{{2, 2}, {2, 2}, {1, 1}, {}}, overlapping{{3, 3}, {2, 2}, {1, 1}, {}};
+  for (const ActivationKind kind : {ActivationKind::kRelu, ActivationKind::kLeakyRelu,
+                                    ActivationKind::kSigmoid, ActivationKind::kTanh}) {
+    for (const Window2d& window : {tiles, overlapping}) {
+      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+        const Graph graph = training({kind}, window, dtype);
+        const Graph fused = eliminate_dead(fuse(graph, pool2d_fusions()));
+        fused.verify();
+        EXPECT_EQ(fused.nodes().size() + 1, graph.nodes().size());
+        std::map<std::string, std::vector<double>> feeds;
+        feeds["z"] = distinct(2 * 6 * 7 * 11);
+        feeds["dy"] = distinct(graph.type(graph.find_input("dy")).elements());
+        const auto expected = run_graph(graph, registry, device, feeds).at("dz");
+        const auto found = run_graph(fused, registry, device, feeds).at("dz");
+        // bf16: the unfused gradient is rounded once more.
+        const double relative = dtype == DType::kF32 ? 1e-6 : 0x1p-6;
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          ASSERT_NEAR(found[i], expected[i], relative * (1 + std::abs(expected[i]))) << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(PoolingFusion, LeavesAloneWhatIsNoFunctionOfTheMaximum) {
+  const Window2d window{{2, 2}, {2, 2}, {1, 1}, {}};
+  const Graph gelus = training({ActivationKind::kGelu}, window, DType::kF32);
+  EXPECT_EQ(fuse(gelus, pool2d_fusions()).to_string(), gelus.to_string());
+
+  // The activation is also read past the pooling: its gradient has another part.
+  Graph graph;
+  const ValueId z = graph.input("z", {DType::kF32, {1, 4, 4, 2}});
+  const ValueId x = relu(graph, z, "relu");
+  const ValueId y = max_pool2d(graph, x, window, "pool");
+  const ValueId dy = graph.input("dy", graph.type(y)), dx = graph.input("dx", graph.type(x));
+  graph.output("dz",
+               differentiate(graph, std::vector{y, x}, std::vector{dy, dx}, std::vector{z})[0]);
+  EXPECT_EQ(fuse(graph, pool2d_fusions()).to_string(), graph.to_string());
 }
 
 TEST(MaxPool2d, WindowLargerThanTheImageIsRefused) {
