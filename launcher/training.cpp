@@ -54,6 +54,8 @@ Training::Training(Worker& worker, const Config& config, const RunData& data,
       states_(worker.device()),
       arena_(worker.device()),
       loader_([&] {
+        check_input(config.train.reduction == ReductionKind::kExact,
+                    "train.reduction: \"fast\" is not there yet; \"exact\" is the default");
         CompileOptions options;
         options.forward = [this, seed = config.run.seed](std::int64_t batch, bool training) {
           return forward_graph(model_, batch, training, seed);

@@ -167,7 +167,10 @@ void max_pool_image(const Pooling& p, const T* x, T* y, std::uint8_t* positions)
     Integers where{};
     for_elements<kSize>(p, place, [&](std::int64_t i, std::int64_t j, int position) {
       const Floats value = load(x + place.input(p, i, j), lanes);
-      const Integers better = (value > best) | (value != value);  // also where it is not a number
+      // A NaN is larger than everything: the bits of infinity are 0x7f800000. (GCC 12 at -O1 takes value != value of
+      // a vector for false.)
+      const Integers is_nan = (reinterpret_cast<Integers>(value) & 0x7fffffff) > 0x7f800000;
+      const Integers better = (value > best) | is_nan;
       best = better ? value : best;
       where = better ? Integers{} + position : where;
     });
