@@ -84,7 +84,8 @@ std::shared_ptr<const Layout> layout_of(const dnnl::memory::desc& plain,
 
 dnnl::memory::desc plain_images(const TensorType& nhwc) {
   const Shape& s = nhwc.shape;
-  // The stride of a single channel says nothing, but oneDNN finds its fast kernels only where it is that of NCHW.
+  // The stride of a single channel says nothing, but oneDNN finds its fast kernels only where it is
+  // that of NCHW.
   const std::int64_t channel = s[3] == 1 ? s[1] * s[2] : 1;
   return plain_desc(nhwc.dtype, {s[0], s[3], s[1], s[2]},
                     {s[1] * s[2] * s[3], channel, s[2] * s[3], s[3]});

@@ -16,7 +16,8 @@ Padding2d padding_of(const Conv2dOptions& options) {
 class Conv2dLayer final : public Layer {
  public:
   explicit Conv2dLayer(const Conv2dOptions& options) : options_(options) {
-    convolution_.window = {options.kernel_size, options.strides, options.dilation_rate, padding_of(options)};
+    convolution_.window = {options.kernel_size, options.strides, options.dilation_rate,
+                           padding_of(options)};
     convolution_.groups = options.groups;
     convolution_.winograd = options.algorithm == "auto";
   }
@@ -41,7 +42,8 @@ class Conv2dLayer final : public Layer {
       const ValueId b = context.parameter("bias", {filters}, options_.bias_initializer, false);
       y = bias(context.graph, y, b, context.node_name("bias"));
     }
-    return activation(context.graph, y, options_.activation, context.node_name(options_.activation));
+    return activation(context.graph, y, options_.activation,
+                      context.node_name(options_.activation));
   }
 
  private:
@@ -53,10 +55,11 @@ class Conv2dLayer final : public Layer {
 
 LayerPtr conv2d(const Conv2dOptions& options) {
   check_input(options.filters >= 1, "conv2d: filters is ", options.filters, ", expected 1 or more");
-  check_input(options.groups >= 1 && options.filters % options.groups == 0, "conv2d: ", options.filters,
-              " filters cannot be split into ", options.groups, " groups");
-  check_input(options.padding == "valid" || options.padding == "same", "conv2d: padding is \"", options.padding,
-              "\", expected \"valid\" or \"same\"");
+  check_input(options.groups >= 1 && options.filters % options.groups == 0,
+              "conv2d: ", options.filters, " filters cannot be split into ", options.groups,
+              " groups");
+  check_input(options.padding == "valid" || options.padding == "same", "conv2d: padding is \"",
+              options.padding, "\", expected \"valid\" or \"same\"");
   Window2d window{options.kernel_size, options.strides, options.dilation_rate, padding_of(options)};
   window.check();
   return std::make_shared<Conv2dLayer>(options);
@@ -74,13 +77,16 @@ void register_conv2d_layer(LayerRegistry& registry) {
     if (padding.kind == PaddingKind::kExplicit) options.padding_amount = padding.amount;
     options.groups = read_positive(settings, "groups", options.groups);
     if (options.filters % options.groups != 0) {
-      settings.refuse("groups", text(options.filters, " filters cannot be split into ", options.groups, " groups"));
+      settings.refuse("groups", text(options.filters, " filters cannot be split into ",
+                                     options.groups, " groups"));
     }
     options.activation = settings.choice("activation", activation_names(), options.activation);
     options.use_bias = settings.boolean("use_bias", options.use_bias);
     options.algorithm = settings.choice("algorithm", {"auto", "direct"}, options.algorithm);
-    options.kernel_initializer = read_initializer(settings, "kernel_initializer", options.kernel_initializer);
-    options.bias_initializer = read_initializer(settings, "bias_initializer", options.bias_initializer);
+    options.kernel_initializer =
+        read_initializer(settings, "kernel_initializer", options.kernel_initializer);
+    options.bias_initializer =
+        read_initializer(settings, "bias_initializer", options.bias_initializer);
     return conv2d(options);
   });
 }

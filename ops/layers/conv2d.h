@@ -1,4 +1,5 @@
-// The two-dimensional convolution layer. Words and defaults are those of Keras 3; an integer `padding` is PyTorch's.
+// The two-dimensional convolution layer. Words and defaults are those of Keras 3; an integer
+// `padding` is PyTorch's.
 #pragma once
 
 #include <array>
@@ -12,8 +13,9 @@ struct Conv2dOptions {
   std::int64_t filters = 0;                          // must be given
   std::array<std::int64_t, 2> kernel_size = {0, 0};  // must be given; height, width
   std::array<std::int64_t, 2> strides = {1, 1};
-  std::string padding = "valid";                        // "valid" or "same", where there is no amount
-  std::array<std::int64_t, 2> padding_amount = {-1, -1};  // the same at both ends; negative: not given
+  std::string padding = "valid";  // "valid" or "same", where there is no amount
+  std::array<std::int64_t, 2> padding_amount = {-1,
+                                                -1};  // the same at both ends; negative: not given
   std::array<std::int64_t, 2> dilation_rate = {1, 1};
   std::int64_t groups = 1;
   std::string activation = "linear";  // one of activation_names()
@@ -24,7 +26,8 @@ struct Conv2dOptions {
   Initializer bias_initializer = {.kind = "zeros"};
 };
 
-// (batch, h, w, in) -> (batch, oh, ow, filters). Parameters "weight" (kh, kw, in / groups, filters) and "bias" (filters).
+// (batch, h, w, in) -> (batch, oh, ow, filters). Parameters "weight" (kh, kw, in / groups, filters)
+// and "bias" (filters).
 LayerPtr conv2d(const Conv2dOptions& options);
 
 // [[layer]] type = "conv2d"

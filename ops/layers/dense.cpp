@@ -24,10 +24,12 @@ class DenseLayer final : public Layer {
     const ValueId w = context.parameter("weight", {input[-1], options_.units}, kernel, true);
     ValueId y = dense(context.graph, x, w, context.node_name(""));
     if (options_.use_bias) {
-      const ValueId b = context.parameter("bias", {options_.units}, options_.bias_initializer, false);
+      const ValueId b =
+          context.parameter("bias", {options_.units}, options_.bias_initializer, false);
       y = bias(context.graph, y, b, context.node_name("bias"));
     }
-    return activation(context.graph, y, options_.activation, context.node_name(options_.activation));
+    return activation(context.graph, y, options_.activation,
+                      context.node_name(options_.activation));
   }
 
  private:
@@ -47,8 +49,10 @@ void register_dense_layer(LayerRegistry& registry) {
     options.units = read_positive(settings, "units");
     options.activation = settings.choice("activation", activation_names(), options.activation);
     options.use_bias = settings.boolean("use_bias", options.use_bias);
-    options.kernel_initializer = read_initializer(settings, "kernel_initializer", options.kernel_initializer);
-    options.bias_initializer = read_initializer(settings, "bias_initializer", options.bias_initializer);
+    options.kernel_initializer =
+        read_initializer(settings, "kernel_initializer", options.kernel_initializer);
+    options.bias_initializer =
+        read_initializer(settings, "bias_initializer", options.bias_initializer);
     return dense(options);
   });
 }

@@ -11,7 +11,7 @@ struct DenseOptions {
   std::int64_t units = 0;             // must be given
   std::string activation = "linear";  // one of activation_names()
   bool use_bias = true;
-  Initializer kernel_initializer = {};                    // glorot_uniform
+  Initializer kernel_initializer = {};  // glorot_uniform
   Initializer bias_initializer = {.kind = "zeros"};
 };
 

@@ -17,7 +17,8 @@ Window2d window_of(const Pooling2dOptions& options) {
   Window2d window;
   window.size = options.pool_size;
   for (int axis = 0; axis < 2; ++axis) {
-    window.strides[axis] = options.strides[axis] > 0 ? options.strides[axis] : options.pool_size[axis];
+    window.strides[axis] =
+        options.strides[axis] > 0 ? options.strides[axis] : options.pool_size[axis];
   }
   if (options.padding_amount[0] >= 0) {
     window.padding = {PaddingKind::kExplicit, options.padding_amount};
@@ -29,7 +30,8 @@ Window2d window_of(const Pooling2dOptions& options) {
 
 class PoolingLayer final : public Layer {
  public:
-  PoolingLayer(std::string kind, const Window2d& window) : kind_(std::move(kind)), window_(window) {}
+  PoolingLayer(std::string kind, const Window2d& window)
+      : kind_(std::move(kind)), window_(window) {}
   std::string kind() const override { return kind_; }
 
   ValueId build(LayerContext& context, std::span<const ValueId> inputs) const override {
@@ -61,8 +63,8 @@ class GlobalPoolingLayer final : public Layer {
 };
 
 LayerPtr pooling(const std::string& kind, const Pooling2dOptions& options) {
-  check_input(options.padding == "valid" || options.padding == "same", kind, ": padding is \"", options.padding,
-              "\", expected \"valid\" or \"same\"");
+  check_input(options.padding == "valid" || options.padding == "same", kind, ": padding is \"",
+              options.padding, "\", expected \"valid\" or \"same\"");
   const Window2d window = window_of(options);
   window.check();
   return std::make_shared<PoolingLayer>(kind, window);
@@ -80,10 +82,18 @@ LayerPtr read_pooling(const std::string& kind, Settings& settings) {
 
 }  // namespace
 
-LayerPtr max_pooling2d(const Pooling2dOptions& options) { return pooling("max_pooling2d", options); }
-LayerPtr average_pooling2d(const Pooling2dOptions& options) { return pooling("average_pooling2d", options); }
-LayerPtr global_max_pooling2d() { return std::make_shared<GlobalPoolingLayer>("global_max_pooling2d"); }
-LayerPtr global_average_pooling2d() { return std::make_shared<GlobalPoolingLayer>("global_average_pooling2d"); }
+LayerPtr max_pooling2d(const Pooling2dOptions& options) {
+  return pooling("max_pooling2d", options);
+}
+LayerPtr average_pooling2d(const Pooling2dOptions& options) {
+  return pooling("average_pooling2d", options);
+}
+LayerPtr global_max_pooling2d() {
+  return std::make_shared<GlobalPoolingLayer>("global_max_pooling2d");
+}
+LayerPtr global_average_pooling2d() {
+  return std::make_shared<GlobalPoolingLayer>("global_average_pooling2d");
+}
 
 void register_pooling_layers(LayerRegistry& registry) {
   for (const char* kind : {"max_pooling2d", "average_pooling2d"}) {

@@ -1,4 +1,5 @@
-// Pooling layers of images. Words and defaults are those of Keras 3; an integer `padding` is PyTorch's.
+// Pooling layers of images. Words and defaults are those of Keras 3; an integer `padding` is
+// PyTorch's.
 #pragma once
 
 #include <array>
@@ -10,9 +11,10 @@ namespace lockstep {
 
 struct Pooling2dOptions {
   std::array<std::int64_t, 2> pool_size = {2, 2};
-  std::array<std::int64_t, 2> strides = {0, 0};           // 0: as pool_size
-  std::string padding = "valid";                          // "valid" or "same", where there is no amount
-  std::array<std::int64_t, 2> padding_amount = {-1, -1};  // the same at both ends; negative: not given
+  std::array<std::int64_t, 2> strides = {0, 0};  // 0: as pool_size
+  std::string padding = "valid";                 // "valid" or "same", where there is no amount
+  std::array<std::int64_t, 2> padding_amount = {-1,
+                                                -1};  // the same at both ends; negative: not given
 };
 
 LayerPtr max_pooling2d(const Pooling2dOptions& options);

@@ -30,7 +30,8 @@ std::array<std::int64_t, 2> read_size(Settings& settings, const std::string& key
   return {checked(settings, key, values[0]), checked(settings, key, values[1])};
 }
 
-Initializer read_initializer(Settings& settings, const std::string& key, const Initializer& fallback) {
+Initializer read_initializer(Settings& settings, const std::string& key,
+                             const Initializer& fallback) {
   const Setting* raw = settings.find(key);
   if (raw != nullptr && std::holds_alternative<std::shared_ptr<Settings>>(raw->value)) {
     Settings& table = settings.table(key);

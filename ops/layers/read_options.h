@@ -17,6 +17,7 @@ std::int64_t read_positive(Settings& settings, const std::string& key, std::int6
 std::array<std::int64_t, 2> read_size(Settings& settings, const std::string& key,
                                       const std::array<std::int64_t, 2>& fallback);
 // A word, or for those with a value a table: {kind = "constant", value = 0.5}.
-Initializer read_initializer(Settings& settings, const std::string& key, const Initializer& fallback);
+Initializer read_initializer(Settings& settings, const std::string& key,
+                             const Initializer& fallback);
 
 }  // namespace lockstep

@@ -167,8 +167,8 @@ void max_pool_image(const Pooling& p, const T* x, T* y, std::uint8_t* positions)
     Integers where{};
     for_elements<kSize>(p, place, [&](std::int64_t i, std::int64_t j, int position) {
       const Floats value = load(x + place.input(p, i, j), lanes);
-      // A NaN is larger than everything: the bits of infinity are 0x7f800000. (GCC 12 at -O1 takes value != value of
-      // a vector for false.)
+      // A NaN is larger than everything: the bits of infinity are 0x7f800000. (GCC 12 at -O1 takes
+      // value != value of a vector for false.)
       const Integers is_nan = (reinterpret_cast<Integers>(value) & 0x7fffffff) > 0x7f800000;
       const Integers better = (value > best) | is_nan;
       best = better ? value : best;

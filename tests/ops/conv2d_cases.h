@@ -1,4 +1,5 @@
-// The cases of the convolution tests: f32 in conv2d_test, bf16 in conv2d_bf16_test (a processor may lack it).
+// The cases of the convolution tests: f32 in conv2d_test, bf16 in conv2d_bf16_test (a processor may
+// lack it).
 #pragma once
 
 #include <vector>
@@ -16,7 +17,8 @@ struct ConvolutionShape {
 
 inline std::vector<ConvolutionShape> convolution_shapes() {
   const Padding2d same{PaddingKind::kSame, {0, 0}}, one{PaddingKind::kExplicit, {1, 1}};
-  auto made = [](std::int64_t stride, std::int64_t dilation, Padding2d padding, std::int64_t groups) {
+  auto made = [](std::int64_t stride, std::int64_t dilation, Padding2d padding,
+                 std::int64_t groups) {
     Convolution convolution;
     convolution.window.strides = {stride, stride};
     convolution.window.dilation = {dilation, dilation};
@@ -53,8 +55,11 @@ inline std::vector<OpCase> convolution_cases(bool with_bias) {
               double sum = with_bias ? t[2][o] : 0.0;
               for (std::int64_t a = 0; a < s.kernel_height; ++a)
                 for (std::int64_t b = 0; b < s.kernel_width; ++b) {
-                  const std::int64_t h = i * window.strides[0] - window.padding_before(0, s.height) + a * window.dilation[0];
-                  const std::int64_t w = j * window.strides[1] - window.padding_before(1, s.width) + b * window.dilation[1];
+                  const std::int64_t h = i * window.strides[0] -
+                                         window.padding_before(0, s.height) +
+                                         a * window.dilation[0];
+                  const std::int64_t w = j * window.strides[1] - window.padding_before(1, s.width) +
+                                         b * window.dilation[1];
                   if (h < 0 || w < 0 || h >= s.height || w >= s.width) continue;
                   for (std::int64_t c = 0; c < in; ++c) {
                     const std::int64_t channel = o / out * in + c;
