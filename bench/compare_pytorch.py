@@ -4,7 +4,9 @@
 Run:  python3 bench/compare_pytorch.py [BUILD/bin/lockstep_training_step] [--blocks 9] [--seconds 0.5]
 Needs PyTorch. Each row is one network and batch; the ratio is PyTorch's median step time over Lockstep's, so above 1
 Lockstep is faster. PyTorch runs eager with one thread, channels_last for the CNN, and its multi-tensor optimizer
-("foreach"); the better of that and its defaults is quoted.
+("foreach"); the better of that and its defaults is quoted. glibc's malloc is told to keep large blocks, which PyTorch
+gains from. A PyTorch that is linked to a slow BLAS (Debian's reference BLAS) is no fair peer and is refused: install
+libopenblas0-openmp.
 """
 import argparse
 import os
@@ -59,9 +61,24 @@ def torch_server(workload, batch, tuned):
         print(steps, time.perf_counter() - start, flush=True)
 
 
+def check_blas(torch):
+    """A matrix product of one thread must come near what the processor can do."""
+    torch.set_num_threads(1)
+    a, n = torch.randn(512, 512), 10
+    a @ a
+    start = time.perf_counter()
+    for _ in range(n):
+        a @ a
+    rate = n * 2 * 512**3 / (time.perf_counter() - start) / 1e9
+    if rate < 20:
+        sys.exit("PyTorch's matrix product reaches %.1f GFLOP/s: its BLAS is slow, so a comparison says nothing; "
+                 "install libopenblas0-openmp" % rate)
+
+
 class Peer:
     def __init__(self, command):
-        env = dict(os.environ, OMP_NUM_THREADS="1", MALLOC_TRIM_THRESHOLD_="-1", MALLOC_MMAP_MAX_="0")
+        env = dict(os.environ, OMP_NUM_THREADS="1", MALLOC_TRIM_THRESHOLD_="-1", MALLOC_TOP_PAD_="67108864",
+                   MALLOC_MMAP_MAX_="0")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self.times = []
 
@@ -88,6 +105,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.5)
     arguments = parser.parse_args()
     import torch
+    check_blas(torch)
     cpu = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
     print("PyTorch %s, Python %s, %s, %d cores" % (torch.__version__, platform.python_version(), cpu[0], len(cpu)))
     print("%-8s %6s %14s %14s %14s %8s" % ("network", "batch", "microbatches", "Lockstep us", "PyTorch us", "ratio"))
