@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "core/base/progress.h"
 #include "core/kernel/kernel.h"
 #include "dist/communicator.h"
 
@@ -17,10 +18,13 @@ class Worker {
   Device& device() { return *device_; }
   Communicator& communicator() { return *communicator_; }
   const KernelRegistry& kernels() const { return kernels_; }
+  // What this worker is doing, for those who watch it.
+  Progress& progress() { return progress_; }
   int rank() const { return communicator_->rank(); }
   int world_size() const { return communicator_->size(); }
 
  private:
+  Progress progress_;
   std::unique_ptr<Communicator> communicator_;
   std::unique_ptr<Device> device_;
   KernelRegistry kernels_;
