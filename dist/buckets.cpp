@@ -7,10 +7,23 @@
 
 namespace lockstep {
 
+std::vector<std::int64_t> Bucket::block_begins() const {
+  std::vector<std::int64_t> out;
+  for (const BucketSlot& slot : slots) {
+    for (std::int64_t at = 0; at < slot.shape.elements(); at += kNormBlock) out.push_back(slot.offset + at);
+  }
+  out.push_back(elements);
+  return out;
+}
+
+Range Bucket::blocks_of(int rank, int world_size) const {
+  return piece_of(static_cast<std::int64_t>(block_begins().size()) - 1, world_size, rank);
+}
+
 Range Bucket::chunk(int rank, int world_size) const {
-  const std::int64_t blocks = (elements + kNormBlock - 1) / kNormBlock;
-  const Range mine = piece_of(blocks, world_size, rank);
-  return {std::min(mine.begin * kNormBlock, elements), std::min(mine.end * kNormBlock, elements)};
+  const std::vector<std::int64_t> begins = block_begins();
+  const Range blocks = blocks_of(rank, world_size);
+  return {begins[blocks.begin], begins[blocks.end]};
 }
 
 std::vector<Segment> Bucket::decay_segments(int rank, int world_size) const {

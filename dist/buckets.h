@@ -3,7 +3,8 @@
 // of a bucket has the same order, so it is exchanged without packing.
 //
 // Each rank owns one chunk of each bucket (ZeRO stage 1; Rajbhandari et al., SC 2020): it finishes the sum of the
-// gradients there, keeps the optimizer's moments of it, and updates it. Chunks begin at multiples of kNormBlock.
+// gradients there, keeps the optimizer's moments of it, and updates it. Chunks begin at blocks: at most kNormBlock
+// elements of one parameter, counted from its begin.
 #pragma once
 
 #include <string>
@@ -30,6 +31,10 @@ struct Bucket {
   bool is_statistics = false;  // updated by a moving average of `momentum`, not by the optimizer
   double momentum = 0;
 
+  // Where each block begins, and `elements` at the end.
+  std::vector<std::int64_t> block_begins() const;
+  // The blocks of a rank's chunk, by number.
+  Range blocks_of(int rank, int world_size) const;
   Range chunk(int rank, int world_size) const;
   // Where weight decay acts, relative to the start of the rank's chunk.
   std::vector<Segment> decay_segments(int rank, int world_size) const;

@@ -1,11 +1,109 @@
 #include "dist/communicator.h"
 
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 
 #include "core/base/error.h"
+#include "core/base/lanes.h"
 
 namespace lockstep {
+
+// ---- Waiting -----------------------------------------------------------------------------------
+
+Communicator::Communicator(std::vector<int> nodes, double deadline, bool may_spin)
+    : nodes_(std::move(nodes)), deadline_(deadline), patience_(std::make_unique<Patience>(may_spin)) {}
+
+template <typename Poll>
+void Communicator::wait_for(const Poll& poll, const char* what) {
+  if (poll()) return;
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  for (unsigned turn = 0; !poll(); ++turn) {
+    patience_->pause(turn);
+    if (turn % 256 != 255) continue;
+    const std::chrono::duration<double> waited = Clock::now() - start;
+    if (waited.count() > deadline_) fail_late(what, waited.count());
+  }
+}
+
+// What was begun is abandoned: the process ends after this.
+void Communicator::fail_late(const char* what, double waited) const {
+  environment_failed(what, ": rank ", rank(), " waited ", waited, " s (run.deadline is ", deadline_,
+                     ") for rank ", missing());
+}
+
+namespace {
+
+// Tells the watcher of one wait; also when it fails.
+class Reported {
+ public:
+  Reported(Progress* progress, const char* what, std::size_t bytes) : progress_(progress) {
+    if (progress_ != nullptr) progress_->begin_collective(what, bytes);
+  }
+  ~Reported() {
+    if (progress_ != nullptr) progress_->end_collective();
+  }
+
+ private:
+  Progress* progress_;
+};
+
+template <typename List>
+std::size_t bytes_in(const List& list) {
+  std::size_t sum = 0;
+  for (const auto& message : list) sum += message.bytes;
+  return sum;
+}
+
+}  // namespace
+
+void Communicator::exchange(std::span<const Send> sends, std::span<const Receive> receives,
+                            const char* what) {
+  const Reported reported(progress_, what, bytes_in(receives));
+  begin_exchange(sends, receives);
+  wait_for([this] { return poll_exchange(); }, what);
+}
+
+void Communicator::borrow(std::span<const Send> offers, std::span<Borrow> borrows, const char* what) {
+  const Reported reported(progress_, what, bytes_in(borrows));
+  begin_borrow(offers, borrows);
+  wait_for([this] { return poll_borrow(); }, what);
+}
+
+void Communicator::give_back(const char* what) {
+  return_borrowed();
+  wait_for([this] { return all_returned(); }, what);
+}
+
+// ---- The fast collectives, where there is no library for them ----------------------------------
+
+void Communicator::fast_reduce_scatter(const float* in, float* out, std::span<const std::size_t> offsets,
+                                       const char* what) {
+  const std::size_t count = offsets[rank() + 1] - offsets[rank()];
+  std::vector<Send> sends;
+  std::vector<Receive> receives;
+  std::vector<float> arrived(count * size());
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer == rank()) continue;
+    sends.push_back({peer, in + offsets[peer], (offsets[peer + 1] - offsets[peer]) * sizeof(float)});
+    receives.push_back({peer, arrived.data() + peer * count, count * sizeof(float)});
+  }
+  exchange(sends, receives, what);
+  std::memcpy(out, in + offsets[rank()], count * sizeof(float));
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer == rank()) continue;
+    for (std::size_t i = 0; i < count; ++i) out[i] += arrived[peer * count + i];
+  }
+}
+
+void Communicator::fast_all_gather(float* data, std::span<const std::size_t> offsets, const char* what) {
+  std::vector<std::size_t> bytes;
+  for (const std::size_t offset : offsets) bytes.push_back(offset * sizeof(float));
+  all_gather(*this, data, bytes, what);
+}
+
+// ---- Collectives -------------------------------------------------------------------------------
 
 void all_gather(Communicator& communicator, void* data, std::span<const std::size_t> offsets,
                 const char* what) {
@@ -64,12 +162,22 @@ std::vector<std::vector<std::byte>> gather_bytes(Communicator& communicator,
 
 class SingleCommunicator final : public Communicator {
  public:
+  SingleCommunicator() : Communicator({0}, 0, true) {}
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  void exchange(std::span<const Send> sends, std::span<const Receive> receives,
-                const char* what) override {
-    require(sends.empty() && receives.empty(), what, ": a world of one has nobody to talk to");
+
+ private:
+  void begin_exchange(std::span<const Send> sends, std::span<const Receive> receives) override {
+    require(sends.empty() && receives.empty(), "a world of one has nobody to talk to");
   }
+  bool poll_exchange() override { return true; }
+  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows) override {
+    require(offers.empty() && borrows.empty(), "a world of one has nobody to borrow from");
+  }
+  bool poll_borrow() override { return true; }
+  void return_borrowed() override {}
+  bool all_returned() override { return true; }
+  std::string missing() const override { return {}; }
 };
 
 }  // namespace
@@ -104,6 +212,22 @@ void barrier(Communicator& communicator, const char* what) {
 
 std::unique_ptr<Communicator> make_single_communicator() {
   return std::make_unique<SingleCommunicator>();
+}
+
+void copy_floats(float* to, const float* from, std::size_t count) {
+  std::size_t i = 0;
+  for (; i + 32 <= count; i += 32) {
+    Float8 a, b, c, d;
+    load(a, from + i);
+    load(b, from + i + 8);
+    load(c, from + i + 16);
+    load(d, from + i + 24);
+    store(to + i, a);
+    store(to + i + 8, b);
+    store(to + i + 16, c);
+    store(to + i + 24, d);
+  }
+  for (; i < count; ++i) to[i] = from[i];
 }
 
 }  // namespace lockstep

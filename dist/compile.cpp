@@ -128,6 +128,8 @@ Plan Compiler::training_plan(std::int64_t samples) {
                                        .microbatches = options_.microbatches,
                                        .rank = communicator_.rank(),
                                        .world_size = communicator_.size(),
+                                       .nodes = communicator_.nodes(),
+                                       .fast = options_.fast_reduction,
                                        .clip_norm = options_.clip_norm};
   const Pass spread{kDistribute, [&](const Graph&) {
                       return distribute(graphs, buckets_, *options_.optimizer, distribution);

@@ -129,13 +129,12 @@ class Distribute {
     // A rank without microbatches has nothing to add, but receives its chunks.
     for (std::size_t b = 0; b < buckets_.size(); ++b) {
       if (reduced_[b] != kNoValue) continue;
-      reduced_[b] = reduce(gradients_[b], chunks_of(buckets_[b]), buckets_[b].elements,
-                           "gradient/" + buckets_[b].state);
+      reduced_[b] = reduce(gradients_[b], buckets_[b]);
     }
-    const Range all{0, 1};
-    const ValueId loss = reduce(losses_, std::vector<Range>(options_.world_size, all), 1, "loss/reduce");
+    const ValueId loss = reduce_loss();
     const GradientScale scale = add_gradient_scale();
-    for (std::size_t b = 0; b < buckets_.size(); ++b) add_update(b, scale.factor);
+    // The next forward pass first needs the layers whose gradients came last.
+    for (std::size_t b = buckets_.size(); b-- > 0;) add_update(b, scale.factor);
     graph_.output("loss", view(graph_, loss, {}, 0, "loss"));
     graph_.output("gradient_norm", scale.norm);
     return std::move(graph_);
@@ -237,7 +236,7 @@ class Distribute {
       if (bucket.is_statistics) values.back() = shared_out(values.back(), m, slot_name);
     }
     gradients_[b].add(graph_, m, pack(graph_, values, prefix + name), name + "/sum");
-    if (last) reduced_[b] = reduce(gradients_[b], chunks_of(bucket), bucket.elements, name);
+    if (last) reduced_[b] = reduce(gradients_[b], bucket);
   }
 
   // A microbatch's share of a mean over all samples.
@@ -257,14 +256,32 @@ class Distribute {
   }
 
   ExchangePlan exchange_plan(std::vector<Range> chunks) const {
-    return {cut_.count, options_.rank, options_.world_size, std::move(chunks)};
+    return {cut_.count, options_.rank, options_.nodes, std::move(chunks)};
   }
 
-  ValueId reduce(const PartialSums& sums, std::vector<Range> chunks, std::int64_t elements,
-                 const std::string& name) {
+  ValueId reduce(const PartialSums& sums, const Bucket& bucket) {
+    const std::string name = "gradient/" + bucket.state;
     if (alone()) return sums.finish(graph_, cut_.count, name);
-    return graph_.add(std::make_shared<TreeReduceOp>(exchange_plan(std::move(chunks)), elements),
-                      sums.values(), name);
+    const ExchangePlan plan = exchange_plan(chunks_of(bucket));
+    if (options_.fast) {
+      const ValueId mine = sum_of_mine(sums.values(), bucket.elements, name);
+      return graph_.add(std::make_shared<FastReduceOp>(plan, bucket.elements), {mine}, name);
+    }
+    return graph_.add(std::make_shared<TreeReduceOp>(plan, bucket.elements), sums.values(), name);
+  }
+
+  ValueId sum_of_mine(const std::vector<ValueId>& parts, std::int64_t elements, const std::string& name) {
+    if (parts.empty()) return fill(graph_, {DType::kF32, {elements}, nullptr}, 0, name + "/none");
+    ValueId sum = parts[0];
+    for (std::size_t i = 1; i < parts.size(); ++i) sum = accumulate(graph_, sum, parts[i], name + "/mine");
+    return sum;
+  }
+
+  ValueId reduce_loss() {
+    if (alone()) return losses_.finish(graph_, cut_.count, "loss/reduce");
+    const std::vector<Range> everything(options_.world_size, Range{0, 1});
+    return graph_.add(std::make_shared<TreeAllReduceOp>(exchange_plan(everything), 1), losses_.values(),
+                      "loss/reduce");
   }
 
   // The norm is over parameters, not statistics.
@@ -272,7 +289,8 @@ class Distribute {
     std::vector<ValueId> sums;
     for (std::size_t b = 0; b < buckets_.size(); ++b) {
       if (buckets_[b].is_statistics) continue;
-      ValueId blocks = square_sums(graph_, reduced_[b], "norm/" + buckets_[b].state);
+      ValueId blocks = square_sums(graph_, reduced_[b], begins_in_chunk(buckets_[b]),
+                                   "norm/" + buckets_[b].state);
       if (!alone()) blocks = gather_blocks(blocks, buckets_[b]);
       sums.push_back(blocks);
     }
@@ -281,10 +299,19 @@ class Distribute {
     return gradient_scale(graph_, all, options_.clip_norm, "norm");
   }
 
+  // Where the blocks of this rank's chunk begin, in the chunk.
+  std::vector<std::int64_t> begins_in_chunk(const Bucket& bucket) const {
+    const Range blocks = bucket.blocks_of(options_.rank, options_.world_size);
+    const std::vector<std::int64_t> all = bucket.block_begins();
+    std::vector<std::int64_t> out;
+    for (std::int64_t b = blocks.begin; b <= blocks.end; ++b) out.push_back(all[b] - all[blocks.begin]);
+    return out;
+  }
+
   ValueId gather_blocks(ValueId blocks, const Bucket& bucket) {
-    std::vector<Range> chunks = chunks_of(bucket);
-    for (Range& chunk : chunks) {
-      chunk = {(chunk.begin + kNormBlock - 1) / kNormBlock, (chunk.end + kNormBlock - 1) / kNormBlock};
+    std::vector<Range> chunks;
+    for (int rank = 0; rank < options_.world_size; ++rank) {
+      chunks.push_back(bucket.blocks_of(rank, options_.world_size));
     }
     const std::int64_t count = chunks.back().end;
     return graph_.add(std::make_shared<AllGatherOp>(exchange_plan(std::move(chunks)), count),
@@ -299,8 +326,8 @@ class Distribute {
         view(graph_, state, {chunk.size()}, chunk.begin, bucket.state + "/chunk");
     if (chunk.size() > 0) updated = update_chunk(bucket, updated, reduced_[b], scale);
     if (alone()) return;
-    graph_.add(std::make_shared<GatherStateOp>(exchange_plan(chunks_of(bucket))), {state, updated},
-               bucket.state + "/gather");
+    graph_.add(std::make_shared<GatherStateOp>(exchange_plan(chunks_of(bucket)), options_.fast),
+               {state, updated}, bucket.state + "/gather");
   }
 
   ValueId update_chunk(const Bucket& bucket, ValueId chunk, ValueId gradient, ValueId scale) {

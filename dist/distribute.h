@@ -24,6 +24,8 @@ struct DistributeOptions {
   std::int64_t samples = 0;       // of the global batch
   std::int64_t microbatches = 1;  // M
   int rank = 0, world_size = 1;
+  std::vector<int> nodes = {0};  // of each rank (Communicator::nodes)
+  bool fast = false;             // the library's collectives instead of the fixed tree
   double clip_norm = 0;
 };
 

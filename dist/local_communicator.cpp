@@ -1,72 +1,80 @@
 #include "dist/local_communicator.h"
 
-#include <chrono>
-#include <condition_variable>
-#include <cstring>
-#include <deque>
-#include <mutex>
+#include <thread>
 
-#include "core/base/error.h"
+#include "dist/neighbours.h"
 
 namespace lockstep {
 namespace {
 
-// Messages on their way, by sender and receiver.
-struct Mail {
-  explicit Mail(int world) : size(world), boxes(static_cast<std::size_t>(world) * world) {}
-  std::deque<std::vector<std::byte>>& box(int from, int to) { return boxes[from * size + to]; }
+// Threads share their addresses.
+class SameAddresses final : public SharedMemoryView {
+ public:
+  bool locate(const void* data, SharedRef& ref) const override {
+    ref = {0, 0, reinterpret_cast<std::uintptr_t>(data)};
+    return true;
+  }
+  const std::byte* at(int, const SharedRef& ref) override {
+    return reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(ref.offset));
+  }
+};
+
+// The mailboxes of a world, by sender and receiver.
+struct Mailboxes {
+  explicit Mailboxes(int world) : size(world), memory(new Mailbox::Memory[world * world]()) {}
+  Mailbox::Memory* box(int from, int to) { return from == to ? nullptr : &memory[from * size + to]; }
 
   const int size;
-  std::mutex mutex;
-  std::condition_variable arrived;
-  std::vector<std::deque<std::vector<std::byte>>> boxes;
+  std::unique_ptr<Mailbox::Memory[]> memory;
 };
 
 class LocalCommunicator final : public Communicator {
  public:
-  LocalCommunicator(std::shared_ptr<Mail> mail, int rank, double deadline)
-      : mail_(std::move(mail)), rank_(rank), deadline_(deadline) {}
+  LocalCommunicator(std::shared_ptr<Mailboxes> mailboxes, std::vector<int> nodes, int rank, double deadline)
+      : Communicator(std::move(nodes), deadline,
+                     mailboxes->size <= static_cast<int>(std::thread::hardware_concurrency())),
+        mailboxes_(std::move(mailboxes)),
+        rank_(rank),
+        neighbours_(std::make_unique<SameAddresses>(), boxes(true), boxes(false)) {}
 
   int rank() const override { return rank_; }
-  int size() const override { return mail_->size; }
-
-  void exchange(std::span<const Send> sends, std::span<const Receive> receives,
-                const char* what) override {
-    std::unique_lock lock(mail_->mutex);
-    for (const Send& send : sends) {
-      if (send.bytes == 0) continue;
-      const auto* bytes = static_cast<const std::byte*>(send.data);
-      mail_->box(rank_, send.to).emplace_back(bytes, bytes + send.bytes);
-    }
-    mail_->arrived.notify_all();
-    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(deadline_);
-    for (const Receive& receive : receives) {
-      if (receive.bytes == 0) continue;
-      auto& box = mail_->box(receive.from, rank_);
-      if (!mail_->arrived.wait_until(lock, until, [&] { return !box.empty(); })) {
-        environment_failed(what, ": rank ", rank_, " waited ", deadline_, " s for rank ",
-                           receive.from);
-      }
-      require(box.front().size() == receive.bytes, what, ": rank ", receive.from, " sent ",
-              box.front().size(), " bytes, rank ", rank_, " expects ", receive.bytes);
-      std::memcpy(receive.data, box.front().data(), receive.bytes);
-      box.pop_front();
-    }
-  }
+  int size() const override { return mailboxes_->size; }
 
  private:
-  std::shared_ptr<Mail> mail_;
+  std::vector<Mailbox::Memory*> boxes(bool outgoing) const {
+    std::vector<Mailbox::Memory*> out;
+    for (int peer = 0; peer < mailboxes_->size; ++peer) {
+      out.push_back(outgoing ? mailboxes_->box(rank_, peer) : mailboxes_->box(peer, rank_));
+    }
+    return out;
+  }
+
+  void begin_exchange(std::span<const Send> sends, std::span<const Receive> receives) override {
+    neighbours_.begin_exchange(sends, receives);
+  }
+  bool poll_exchange() override { return neighbours_.poll_exchange(); }
+  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows) override {
+    neighbours_.begin_borrow(offers, borrows);
+  }
+  bool poll_borrow() override { return neighbours_.poll_borrow(); }
+  void return_borrowed() override { neighbours_.return_borrowed(); }
+  bool all_returned() override { return neighbours_.all_returned(); }
+  std::string missing() const override { return neighbours_.missing(); }
+
+  std::shared_ptr<Mailboxes> mailboxes_;
   int rank_;
-  double deadline_;
+  Neighbours neighbours_;
 };
 
 }  // namespace
 
-std::vector<std::unique_ptr<Communicator>> make_local_world(int size, double deadline) {
-  auto mail = std::make_shared<Mail>(size);
+std::vector<std::unique_ptr<Communicator>> make_local_world(int size, double deadline,
+                                                            std::vector<int> nodes) {
+  if (nodes.empty()) nodes.assign(size, 0);
+  auto mailboxes = std::make_shared<Mailboxes>(size);
   std::vector<std::unique_ptr<Communicator>> out;
   for (int rank = 0; rank < size; ++rank) {
-    out.push_back(std::make_unique<LocalCommunicator>(mail, rank, deadline));
+    out.push_back(std::make_unique<LocalCommunicator>(mailboxes, nodes, rank, deadline));
   }
   return out;
 }

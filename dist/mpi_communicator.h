@@ -1,4 +1,5 @@
-// Ranks as processes started by mpirun or srun, over MPI point-to-point messages. MPI is used by one thread only.
+// Ranks as processes started by mpirun or srun: MPI messages between nodes, shared memory (dist/node_memory.h) between the
+// ranks of a node. MPI is called by one thread at a time.
 #pragma once
 
 #include <memory>

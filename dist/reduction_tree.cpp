@@ -49,4 +49,30 @@ std::vector<TreeSum> sums_to_root(const std::vector<TreeNode>& parts, std::int64
   return out;
 }
 
+MergedParts merge_parts(const std::vector<TreeNode>& parts, std::int64_t count) {
+  MergedParts out;
+  // The parts so far that end where the next one begins, from left to right.
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    TreeNode node = parts[i];
+    int position = static_cast<int>(i);
+    while (true) {
+      // A left child whose right sibling covers nothing stands for its parent.
+      while (node.index % 2 == 0 && node.leaves(count) == TreeNode{node.level + 1, node.index / 2}.leaves(count) &&
+             node.level < tree_root(count).level) {
+        node = {node.level + 1, node.index / 2};
+      }
+      const bool right = node.index % 2 == 1;
+      if (!right || out.nodes.empty() || out.nodes.back() != TreeNode{node.level, node.index - 1}) break;
+      out.sums.push_back({out.kept.back(), position});
+      position = out.kept.back();
+      node = {node.level + 1, node.index / 2};
+      out.kept.pop_back();
+      out.nodes.pop_back();
+    }
+    out.kept.push_back(position);
+    out.nodes.push_back(node);
+  }
+  return out;
+}
+
 }  // namespace lockstep

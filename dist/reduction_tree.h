@@ -39,4 +39,13 @@ struct TreeSum {
 };
 std::vector<TreeSum> sums_to_root(const std::vector<TreeNode>& parts, std::int64_t count);
 
+// The sums that can be made of `parts` (disjoint nodes) without any other: siblings are added until no two are left.
+// `sums` are positions in `parts`, in order; `kept` are the positions that then hold the nodes of `nodes`.
+struct MergedParts {
+  std::vector<TreeSum> sums;
+  std::vector<int> kept;
+  std::vector<TreeNode> nodes;
+};
+MergedParts merge_parts(const std::vector<TreeNode>& parts, std::int64_t count);
+
 }  // namespace lockstep

@@ -183,6 +183,7 @@ TrainConfig read_train(Settings& section) {
   train.reduction = section.choice("reduction", {"exact", "fast"}, "exact") == "fast"
                         ? ReductionKind::kFast
                         : ReductionKind::kExact;
+  train.bucket_bytes = integer_from(section, "bucket_bytes", train.bucket_bytes, 1);
   train.clip_norm = real_from(section, "clip_norm", train.clip_norm, false);
   look_for_misspelling(section, "loss");
   train.loss = Loss::make(section);

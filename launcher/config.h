@@ -67,6 +67,7 @@ struct TrainConfig {
   Schedule learning_rate;  // a constant 0.001; finish() is not called yet
   TrainPrecision precision = TrainPrecision::kF32;
   ReductionKind reduction = ReductionKind::kExact;
+  std::int64_t bucket_bytes = std::int64_t{4} << 20;  // gradients that are exchanged together, at least
   double clip_norm = 0.0;  // bound of the norm of the whole gradient; 0: none
 };
 

@@ -171,14 +171,18 @@ void TrainingLog::step(const StepRecord& record) {
   append_measured(out, record.elapsed);
   out += ",\"seconds\":{\"data\":";
   append_measured(out, record.seconds.data);
-  out += ",\"compute\":";
-  append_measured(out, record.seconds.compute);
+  out += ",\"forward\":";
+  append_measured(out, record.seconds.forward);
+  out += ",\"backward\":";
+  append_measured(out, record.seconds.backward);
   out += ",\"exchange\":";
   append_measured(out, record.seconds.exchange);
   out += ",\"update\":";
   append_measured(out, record.seconds.update);
   out += ",\"checkpoint\":";
   append_measured(out, record.seconds.checkpoint);
+  out += ",\"exchange_hidden\":";
+  append_measured(out, record.seconds.exchange_hidden);
   out += "}}\n";
   file_.commit();
 }

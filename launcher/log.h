@@ -27,7 +27,10 @@ struct NamedNumber {
 
 // Where the time of one step went. `exchange` is time spent waiting for it.
 struct PhaseSeconds {
-  double data = 0.0, compute = 0.0, exchange = 0.0, update = 0.0, checkpoint = 0.0;
+  double data = 0.0, forward = 0.0, backward = 0.0;
+  double exchange = 0.0;  // in which nothing was computed
+  double update = 0.0, checkpoint = 0.0;
+  double exchange_hidden = 0.0;  // exchange behind computation: besides the others, not one more part of the whole
 };
 
 struct StepRecord {

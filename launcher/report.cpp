@@ -42,10 +42,12 @@ void add_step(ReportData& data, const Json& line) {
   }
   const Json& seconds = line.at("seconds");
   data.seconds.data += number_at(seconds, "data");
-  data.seconds.compute += number_at(seconds, "compute");
+  data.seconds.forward += number_at(seconds, "forward");
+  data.seconds.backward += number_at(seconds, "backward");
   data.seconds.exchange += number_at(seconds, "exchange");
   data.seconds.update += number_at(seconds, "update");
   data.seconds.checkpoint += number_at(seconds, "checkpoint");
+  data.seconds.exchange_hidden += number_at(seconds, "exchange_hidden");
   ++data.logged_steps;
 }
 

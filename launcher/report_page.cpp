@@ -488,7 +488,8 @@ std::string examples(const ReportData& data) {
 }
 
 std::string phases(const ReportData& data) {
-  const std::pair<const char*, double> parts[] = {{"compute", data.seconds.compute},
+  const std::pair<const char*, double> parts[] = {{"forward", data.seconds.forward},
+                                                  {"backward", data.seconds.backward},
                                                   {"exchange", data.seconds.exchange},
                                                   {"data", data.seconds.data},
                                                   {"update", data.seconds.update},

@@ -148,7 +148,7 @@ svg path { fill: none; vector-effect: non-scaling-stroke; }
 .phase-keys div { display: flex; align-items: baseline; gap: 8px; }
 .phase-keys i { width: 10px; height: 10px; border-radius: 3px; background: rgb(var(--hue)); }
 .phase-keys span { color: var(--soft); }
-.compute { --hue: var(--blue); } .exchange { --hue: var(--orange); } .data { --hue: var(--green); }
+.forward { --hue: var(--blue); } .backward { --hue: color-mix(in srgb, var(--blue) 60%, transparent); } .exchange { --hue: var(--orange); } .data { --hue: var(--green); }
 .update { --hue: var(--violet); } .checkpoint { --hue: var(--grey); }
 
 details > summary { cursor: pointer; font-weight: 500; }

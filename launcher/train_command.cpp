@@ -81,9 +81,12 @@ class RunWriter final : public FitObserver {
                             .samples_per_second = static_cast<double>(result.samples) / took,
                             .elapsed = seconds_between(started_, now),
                             .seconds = {.data = result.data_seconds,
-                                        .compute = result.compute_seconds,
-                                        .exchange = result.exchange_seconds,
-                                        .checkpoint = checkpoint_seconds_}};
+                                        .forward = result.run_seconds.forward,
+                                        .backward = result.run_seconds.backward,
+                                        .exchange = result.run_seconds.exchange,
+                                        .update = result.run_seconds.update,
+                                        .checkpoint = checkpoint_seconds_,
+                                        .exchange_hidden = result.run_seconds.hidden}};
     checkpoint_seconds_ = 0;
     log_->step(record);
     events_->step(record);

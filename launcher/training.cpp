@@ -13,10 +13,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 std::uint32_t stream_of(const std::string& name) {
   std::uint32_t hash = 2166136261u;  // FNV-1a
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
@@ -51,11 +47,9 @@ Training::Training(Worker& worker, const Config& config, const RunData& data,
       data_(data),
       model_(config.model.with_inputs(data.model_inputs)),
       microbatches_(config.microbatches(worker.world_size())),
-      states_(worker.device()),
+      states_(worker.device(), worker.communication()),
       arena_(worker.device()),
       loader_([&] {
-        check_input(config.train.reduction == ReductionKind::kExact,
-                    "train.reduction: \"fast\" is not there yet; \"exact\" is the default");
         CompileOptions options;
         options.forward = [this, seed = config.run.seed](std::int64_t batch, bool training) {
           return forward_graph(model_, batch, training, seed);
@@ -66,6 +60,8 @@ Training::Training(Worker& worker, const Config& config, const RunData& data,
         options.weights = !config.data.weights.empty();
         options.bf16 = config.train.precision == TrainPrecision::kBF16;
         options.clip_norm = config.train.clip_norm;
+        options.bucket_bytes = static_cast<std::size_t>(config.train.bucket_bytes);
+        options.fast_reduction = config.train.reduction == ReductionKind::kFast;
         options.microbatches = microbatches_;
         options.pipeline = pipeline;
         compiler_ = std::make_unique<Compiler>(worker.kernels(), worker.device(),
@@ -148,7 +144,7 @@ std::string Training::parameters_sha256() {
 // ---- Plans -------------------------------------------------------------------------------------
 
 std::size_t memory_of(const Plan& plan) {
-  return plan.arena_bytes + plan.state_bytes() + plan.input_bytes();
+  return plan.arena_bytes + plan.shared_arena_bytes + plan.state_bytes() + plan.input_bytes();
 }
 
 void check_memory(const Device& device, std::size_t bytes, int workers) {
@@ -188,6 +184,7 @@ Training::BoundPlan& Training::bound_training(std::int64_t samples) {
     check_memory(worker_.device(), memory_of(plan), worker_.world_size());
     bound = std::make_unique<BoundPlan>(Executor(std::move(plan), states_, arena_));
     bind_inputs(*bound);
+    if (worker_.world_size() > 1) bound->executor.report_to(&worker_.progress());
   }
   return *bound;
 }
@@ -225,13 +222,10 @@ StepResult Training::run_step() {
   *bound.step = step_;
   const auto filled = Clock::now();
   bound.executor.run();
-  const double run_seconds = seconds_since(filled);
-
   result.loss = *static_cast<const float*>(bound.executor.output("loss"));
   result.gradient_norm = *static_cast<const float*>(bound.executor.output("gradient_norm"));
   result.data_seconds = std::chrono::duration<double>(filled - start).count();
-  result.exchange_seconds = bound.executor.communication_seconds();
-  result.compute_seconds = run_seconds - result.exchange_seconds;
+  result.run_seconds = bound.executor.seconds();
   if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) ++step_;
   return result;
 }

@@ -27,8 +27,7 @@ struct StepResult {
   double learning_rate = 0;
   std::int64_t samples = 0;  // in the global batch
   double data_seconds = 0;      // filling the inputs
-  double compute_seconds = 0;   // forward, backward, update
-  double exchange_seconds = 0;  // steps of the communication stream
+  RunSeconds run_seconds;       // the rest, by phase
 };
 
 // A tensor of the training state, canonical f32.

@@ -9,9 +9,17 @@
 namespace lockstep {
 
 Worker::Worker(std::unique_ptr<Communicator> communicator, int threads)
-    : communicator_(std::move(communicator)), device_(std::make_unique<CpuDevice>(threads)) {
+    : communicator_(std::move(communicator)),
+      device_(std::make_unique<CpuDevice>(threads, communicator_->heap())) {
   register_cpu_kernels(kernels_);
   register_exchange_cpu(kernels_, *communicator_);
+  communicator_->report_to(&progress_);
+  if (communicator_->size() > 1) communication_ = std::make_unique<WorkStream>(communicator_->patience());
+}
+
+Communicator& Worker::communicator() {
+  if (communication_) communication_->take_over();
+  return *communicator_;
 }
 
 std::unique_ptr<Communicator> join_world(const PromisedWorld& promised, double deadline) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/base/progress.h"
+#include "core/device/work_stream.h"
 #include "core/kernel/kernel.h"
 #include "dist/communicator.h"
 
@@ -12,11 +13,15 @@ namespace lockstep {
 
 class Worker {
  public:
-  // A worker on the CPU with `threads` threads.
+  // A worker on the CPU with `threads` threads for the kernels. Where there are several workers a thread of its own
+  // exchanges with them.
   Worker(std::unique_ptr<Communicator> communicator, int threads);
 
   Device& device() { return *device_; }
-  Communicator& communicator() { return *communicator_; }
+  // For exchanges outside of Plans: waits for the exchange that is under way.
+  Communicator& communicator();
+  // Runs the exchange of Plans; null in a world of one.
+  WorkStream* communication() { return communication_.get(); }
   const KernelRegistry& kernels() const { return kernels_; }
   // What this worker is doing, for those who watch it.
   Progress& progress() { return progress_; }
@@ -27,6 +32,7 @@ class Worker {
   Progress progress_;
   std::unique_ptr<Communicator> communicator_;
   std::unique_ptr<Device> device_;
+  std::unique_ptr<WorkStream> communication_;
   KernelRegistry kernels_;
 };
 

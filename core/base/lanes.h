@@ -26,6 +26,10 @@ typedef float Float8 __attribute__((vector_size(32)));
   std::memcpy(&to, &words, sizeof(to));
 }
 
+[[gnu::always_inline]] inline void store(float* to, const Float8& from) {
+  std::memcpy(to, &from, sizeof(from));
+}
+
 struct AddLanes {
   static constexpr float kIdentity = 0.0f;
   template <typename V>

@@ -28,10 +28,10 @@ std::int64_t monotonic_nanoseconds() {
 
 Progress::Progress() : since_(monotonic_nanoseconds()) {}
 
-void Progress::enter(Phase phase) {
+void Progress::enter(Phase phase, std::int64_t now) {
   if (phase_.load(std::memory_order_relaxed) == phase) return;
   phase_.store(phase, std::memory_order_relaxed);
-  since_.store(monotonic_nanoseconds(), std::memory_order_relaxed);
+  since_.store(now, std::memory_order_relaxed);
 }
 
 void Progress::begin_step(std::int64_t step) {

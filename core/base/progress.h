@@ -51,7 +51,8 @@ class Progress {
 
   Progress();
 
-  void enter(Phase phase);
+  void enter(Phase phase) { enter(phase, monotonic_nanoseconds()); }
+  void enter(Phase phase, std::int64_t now);
   void begin_step(std::int64_t step);
   Phase phase() const { return phase_.load(std::memory_order_relaxed); }
 

@@ -22,7 +22,7 @@ std::size_t rounded_up(std::size_t bytes, std::size_t unit) {
 
 }  // namespace
 
-CpuDevice::CpuDevice(int threads) : threads_(threads) {
+CpuDevice::CpuDevice(int threads, SharedHeap* heap) : threads_(threads), heap_(heap) {
   require(threads >= 1, "a CPU device with ", threads, " threads");
   omp_set_num_threads(threads);
 }
@@ -45,7 +45,8 @@ void CpuDevice::copy_out(void* host_to, const void* device_from, std::size_t byt
   if (bytes > 0) std::memcpy(host_to, device_from, bytes);
 }
 
-void* CpuDevice::allocate_bytes(std::size_t bytes) {
+void* CpuDevice::allocate_bytes(std::size_t bytes, bool shared) {
+  if (shared && heap_ != nullptr) return heap_->allocate(bytes);
   // Large blocks start on a huge page: fewer misses of the TLB in matrix products.
   const bool huge = bytes >= kHugePage;
   const std::size_t alignment = huge ? kHugePage : kMemoryAlignment;
@@ -57,6 +58,13 @@ void* CpuDevice::allocate_bytes(std::size_t bytes) {
   return data;
 }
 
-void CpuDevice::free_bytes(void* data, std::size_t) { std::free(data); }
+void CpuDevice::free_bytes(void* data, std::size_t) {
+  SharedRef place;
+  if (heap_ != nullptr && heap_->locate(data, place)) {
+    heap_->free(data);
+  } else {
+    std::free(data);
+  }
+}
 
 }  // namespace lockstep

@@ -7,13 +7,15 @@
 #include <memory>
 
 #include "core/device/device.h"
+#include "core/device/shared_heap.h"
 
 namespace lockstep {
 
 class CpuDevice final : public Device {
  public:
-  // Sets the number of OpenMP threads of the calling thread to `threads` (>= 1).
-  explicit CpuDevice(int threads = 1);
+  // Sets the number of OpenMP threads of the calling thread to `threads` (>= 1). Shared memory is taken from `heap`,
+  // which outlives the device; null where nobody reads it.
+  explicit CpuDevice(int threads = 1, SharedHeap* heap = nullptr);
 
   DeviceKind kind() const override { return DeviceKind::kCpu; }
   std::string name() const override;
@@ -25,10 +27,11 @@ class CpuDevice final : public Device {
   void synchronize() override {}
 
  private:
-  void* allocate_bytes(std::size_t bytes) override;
+  void* allocate_bytes(std::size_t bytes, bool shared) override;
   void free_bytes(void* data, std::size_t bytes) override;
 
   int threads_;
+  SharedHeap* heap_;
 };
 
 // Calls body(begin, end) over [0, count) in at most `threads` pieces of at least `grain` items, at once

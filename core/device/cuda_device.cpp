@@ -47,7 +47,7 @@ class CudaDevice final : public Device {
   // The runtime's current device belongs to the calling thread.
   void select() const { check_cuda(cudaSetDevice(index_), "cudaSetDevice"); }
 
-  void* allocate_bytes(std::size_t bytes) override {
+  void* allocate_bytes(std::size_t bytes, bool) override {
     select();
     void* data = nullptr;
     if (cudaMalloc(&data, bytes) != cudaSuccess) {

@@ -22,9 +22,9 @@ Memory& Memory::operator=(Memory&& other) noexcept {
   return *this;
 }
 
-Memory Device::allocate(std::size_t bytes) {
+Memory Device::allocate(std::size_t bytes, bool shared) {
   if (bytes == 0) return {};
-  void* data = allocate_bytes(bytes);
+  void* data = allocate_bytes(bytes, shared);
   if (data == nullptr) environment_failed("out of memory: ", bytes, " bytes on ", name());
   return Memory(this, data, bytes);
 }

@@ -47,8 +47,9 @@ class Device {
   virtual std::string name() const = 0;        // as printed: the processor's or GPU's model
   virtual std::size_t memory_limit() const = 0;  // bytes that one worker may hope for
 
-  // Zeroed memory. Throws failed environment naming the bytes where there is not enough.
-  Memory allocate(std::size_t bytes);
+  // Zeroed memory. Throws failed environment naming the bytes where there is not enough. `shared`: other workers of
+  // this machine may read it in place, where the device can.
+  Memory allocate(std::size_t bytes, bool shared = false);
 
   // Copies between host and device; done when the call returns.
   virtual void copy_in(void* device_to, const void* host_from, std::size_t bytes) = 0;
@@ -59,7 +60,7 @@ class Device {
 
  protected:
   friend class Memory;
-  virtual void* allocate_bytes(std::size_t bytes) = 0;  // zeroed
+  virtual void* allocate_bytes(std::size_t bytes, bool shared) = 0;  // zeroed
   virtual void free_bytes(void* data, std::size_t bytes) = 0;
 };
 

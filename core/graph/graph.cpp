@@ -45,6 +45,7 @@ const std::vector<ValueId>& Graph::add_node(std::shared_ptr<const Op> op,
   const NodeId id = static_cast<NodeId>(nodes_.size());
   Node node;
   node.name = name.empty() ? text(op->name(), "_", id) : name;
+  node.phase = phase_;
   std::vector<TensorType> results;
   try {
     results = op->infer(types(inputs));
@@ -297,6 +298,7 @@ std::vector<ValueId> GraphCopy::mapped(const std::vector<ValueId>& old_values) c
 }
 
 void GraphCopy::copy_node(NodeId id) {
+  begin(id);
   const Node& node = from_.node(id);
   const std::vector<ValueId>& outputs = to_.add_node(node.op, mapped(node.inputs), node.name);
   for (std::size_t i = 0; i < outputs.size(); ++i) {

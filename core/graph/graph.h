@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/progress.h"
 #include "core/graph/op.h"
 
 namespace lockstep {
@@ -37,6 +38,7 @@ struct Node {
   std::shared_ptr<const Op> op;
   std::string name;
   std::vector<ValueId> inputs, outputs;
+  Phase phase = Phase::kForward;  // what part of a step it belongs to: for reports, no pass asks
 };
 
 class Graph {
@@ -51,6 +53,9 @@ class Graph {
   // The same for an op with one output. An empty name becomes "<op>_<number>".
   ValueId add(std::shared_ptr<const Op> op, std::vector<ValueId> inputs,
               const std::string& name = "");
+
+  // The phase of the nodes that are added from now on.
+  void set_phase(Phase phase) { phase_ = phase; }
 
   // Marks a value to be read after a run. Names are unique.
   void output(const std::string& name, ValueId value);
@@ -87,6 +92,7 @@ class Graph {
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::vector<std::pair<std::string, ValueId>> outputs_;
+  Phase phase_ = Phase::kForward;
 };
 
 // Copies `from` node by node into a new graph; the passes are written with it. `emit` is called for each
@@ -102,6 +108,8 @@ class GraphCopy {
   ValueId operator[](ValueId old_value) const;
   void map(ValueId old_value, ValueId new_value);
   std::vector<ValueId> mapped(const std::vector<ValueId>& old_values) const;
+  // What is added to the new graph from now on stands for this node: it has its phase.
+  void begin(NodeId id) { to_.set_phase(from_.node(id).phase); }
   // Adds the node with its mapped inputs, and maps its outputs.
   void copy_node(NodeId id);
   // Marks the outputs of `from` in the new graph and returns it. Call it last.

@@ -86,6 +86,7 @@ std::vector<ValueId> differentiate(Graph& graph, std::span<const ValueId> output
   const std::vector<bool> needed = depends_on(graph, with_respect_to);
   std::vector<ValueId> gradient(graph.values().size(), kNoValue);
   const NodeId forward_nodes = static_cast<NodeId>(graph.nodes().size());
+  graph.set_phase(Phase::kBackward);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     ValueId& sum = gradient.at(outputs[i]);
     const std::string name = graph.value(outputs[i]).name + "/gradient_sum";
@@ -100,6 +101,7 @@ std::vector<ValueId> differentiate(Graph& graph, std::span<const ValueId> output
     NodeBackward backward(graph, id, needed, gradient);
     op->gradient(backward);
   }
+  graph.set_phase(Phase::kForward);
   std::vector<ValueId> out;
   for (const ValueId id : with_respect_to) out.push_back(gradient.at(id));
   return out;

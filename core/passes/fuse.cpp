@@ -116,6 +116,7 @@ class Sweep {
 
   void add_fusion(GraphCopy& copy, NodeId id) const {
     const Fusion& fusion = *at_root_[id];
+    copy.begin(id);
     const std::vector<ValueId> outputs =
         copy.to().add_node(fusion.op, copy.mapped(fusion.inputs), graph_.node(id).name);
     require(outputs.size() == fusion.outputs.size(), pattern_.name, ": the fused op has ",

@@ -16,7 +16,9 @@ class LayoutPass {
       : graph_(graph), registry_(registry), device_(device), reorder_(reorder), copy_(graph) {}
 
   Graph run() {
-    for (const Node& node : graph_.nodes()) {
+    for (NodeId id = 0; id < static_cast<NodeId>(graph_.nodes().size()); ++id) {
+      const Node& node = graph_.node(id);
+      copy_.begin(id);
       if (!place_by_choice(node) && !place_elementwise(node)) place_row_major(node);
     }
     for (const auto& [name, id] : graph_.outputs()) copy_.map(id, form(copy_[id], nullptr));

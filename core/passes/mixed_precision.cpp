@@ -53,7 +53,9 @@ Graph mixed_precision(const Graph& graph) {
   GraphCopy copy(graph);
   Graph& to = copy.to();
   Casts casts(to);
-  for (const Node& node : graph.nodes()) {
+  for (NodeId id = 0; id < static_cast<NodeId>(graph.nodes().size()); ++id) {
+    const Node& node = graph.node(id);
+    copy.begin(id);
     std::vector<ValueId> inputs = copy.mapped(node.inputs);
     cast_inputs(to, node.op->traits(), inputs, casts);
     const std::vector<ValueId> outputs = to.add_node(node.op, inputs, node.name);

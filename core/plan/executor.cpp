@@ -1,6 +1,6 @@
 #include "core/plan/executor.h"
 
-#include <chrono>
+#include <algorithm>
 
 #include "core/base/error.h"
 
@@ -13,17 +13,18 @@ void* StateStore::obtain(const std::string& name, const TensorType& type) {
   if (it == states_.end()) {
     State& state = states_[name];
     state.type = type;
-    state.memory = device_.allocate(type.bytes());
+    state.memory = device_.allocate(type.bytes(), true);
     return state.memory.data();
   }
   require(it->second.type == type, "state ", name, " is ", it->second.type.to_string(),
           ", a Plan wants ", type.to_string());
-  return it->second.memory.data();
+  return data(name);
 }
 
 void* StateStore::data(const std::string& name) const {
   const auto it = states_.find(name);
   require(it != states_.end(), "there is no state ", name);
+  if (communication_ != nullptr) communication_->wait(it->second.used_until);
   return it->second.memory.data();
 }
 
@@ -39,17 +40,24 @@ std::vector<std::string> StateStore::names() const {
   return out;
 }
 
-void Arena::reserve(std::size_t bytes) {
-  if (bytes <= memory_.bytes()) return;
-  memory_ = Memory();
-  memory_ = device_.allocate(bytes);
+void Arena::reserve(std::size_t bytes, std::size_t shared_bytes) {
+  if (bytes > memory_.bytes()) {
+    memory_ = Memory();
+    memory_ = device_.allocate(bytes);
+    ++generation_;
+  }
+  if (shared_bytes > shared_.bytes()) {
+    shared_ = Memory();
+    shared_ = device_.allocate(shared_bytes, true);
+    ++generation_;
+  }
 }
 
-// ---- Executor ----------------------------------------------------------------------------------
+// ---- Binding -----------------------------------------------------------------------------------
 
 Executor::Executor(Plan plan, StateStore& states, Arena& arena)
     : plan_(std::move(plan)), states_(states), arena_(arena) {
-  arena_.reserve(plan_.arena_bytes);
+  arena_.reserve(plan_.arena_bytes, plan_.shared_arena_bytes);
   for (const PlanValue& state : plan_.states) states_.obtain(state.name, state.type);
   for (const PlanValue& input : plan_.inputs) {
     input_memory_.push_back(states_.device().allocate(input.type.bytes()));
@@ -57,33 +65,46 @@ Executor::Executor(Plan plan, StateStore& states, Arena& arena)
   resolve();
 }
 
+void* Executor::pointer(const BufferRef& ref) const {
+  switch (ref.space) {
+    case BufferRef::Space::kArena:
+      return arena_.data() + ref.offset;
+    case BufferRef::Space::kSharedArena:
+      return arena_.shared_data() + ref.offset;
+    case BufferRef::Space::kInput:
+      return input_memory_[ref.index].at(ref.offset);
+    case BufferRef::Space::kState:
+      return states_.state(plan_.states[ref.index].name).memory.at(ref.offset);
+    case BufferRef::Space::kNone:
+      return nullptr;
+  }
+  return nullptr;
+}
+
 void Executor::resolve() {
-  std::vector<void*> state_data;
-  for (const PlanValue& state : plan_.states) state_data.push_back(states_.data(state.name));
-  auto pointer = [&](const BufferRef& ref) -> void* {
-    switch (ref.space) {
-      case BufferRef::Space::kArena:
-        return arena_.data() + ref.offset;
-      case BufferRef::Space::kInput:
-        return input_memory_[ref.index].at(ref.offset);
-      case BufferRef::Space::kState:
-        return static_cast<std::byte*>(state_data[ref.index]) + ref.offset;
-      case BufferRef::Space::kNone:
-        return nullptr;
-    }
-    return nullptr;
-  };
   pointers_.clear();
   bound_.clear();
   for (const Step& step : plan_.steps) {
-    Bound bound{step.kernel.get(), pointers_.size(), 0, pointer(step.workspace),
-                step.stream == StreamKind::kCommunication};
+    Bound bound{step.kernel.get(), pointers_.size(), 0, pointer(step.workspace), step.stream,
+                step.phase, false, step.waits_for, {}};
     for (const BufferRef& ref : step.inputs) pointers_.push_back(pointer(ref));
     bound.outputs = pointers_.size();
     for (const BufferRef& ref : step.outputs) pointers_.push_back(pointer(ref));
-    bound_.push_back(bound);
+    if (states_.communication() != nullptr) {
+      for (const int index : step.waits_for_states) {
+        bound.states.push_back(&states_.state(plan_.states[index].name));
+      }
+      bound.waits = step.waits_for > 0 || !bound.states.empty() || step.phase == Phase::kExchange;
+    }
+    if (step.stream == StreamKind::kCommunication) {
+      for (const BufferRef& ref : step.inputs) {
+        if (ref.space != BufferRef::Space::kState) continue;
+        bound.states.push_back(&states_.state(plan_.states[ref.index].name));
+      }
+    }
+    bound_.push_back(std::move(bound));
   }
-  resolved_for_ = arena_.data();
+  resolved_for_ = arena_.generation();
 }
 
 void* Executor::input(const std::string& name) const {
@@ -102,39 +123,94 @@ bool Executor::has_output(const std::string& name) const {
 
 const void* Executor::output(const std::string& name) const {
   for (const PlanValue& output : plan_.outputs) {
-    if (output.name != name) continue;
-    const BufferRef& ref = output.where;
-    switch (ref.space) {
-      case BufferRef::Space::kArena:
-        return arena_.data() + ref.offset;
-      case BufferRef::Space::kInput:
-        return input_memory_[ref.index].at(ref.offset);
-      case BufferRef::Space::kState:
-        return static_cast<std::byte*>(states_.data(plan_.states[ref.index].name)) + ref.offset;
-      case BufferRef::Space::kNone:
-        break;
-    }
+    if (output.name == name) return pointer(output.where);
   }
   broken_invariant("the Plan has no output ", name);
 }
 
-void Executor::run() {
-  using Clock = std::chrono::steady_clock;
-  if (resolved_for_ != arena_.data()) resolve();  // another Plan made the arena grow
-  communication_seconds_ = 0;
+// ---- Running -----------------------------------------------------------------------------------
+
+void Executor::launch(const Bound& bound) const {
   void* const* pointers = pointers_.data();
-  for (const Bound& bound : bound_) {
-    const Launch launch{pointers + bound.inputs, pointers + bound.outputs, bound.workspace,
-                        nullptr};
-    if (!bound.timed) {
-      bound.kernel->run(launch);
+  bound.kernel->run({pointers + bound.inputs, pointers + bound.outputs, bound.workspace, nullptr});
+}
+
+void Executor::run_beside(void* executor, std::size_t step) {
+  const auto& self = *static_cast<const Executor*>(executor);
+  self.launch(self.bound_[step]);
+}
+
+void Executor::submit(Bound& bound, std::size_t step) {
+  const WorkStream::Ticket ticket = states_.communication()->submit({run_beside, this, step});
+  for (StateStore::State* state : bound.states) state->used_until = ticket;
+}
+
+// Seconds since the last change of phase go to the phase that ends.
+void Executor::account(std::int64_t now) {
+  const double passed = static_cast<double>(now - phase_since_) * 1e-9;
+  switch (phase_) {
+    case Phase::kForward: seconds_.forward += passed; break;
+    case Phase::kBackward: seconds_.backward += passed; break;
+    case Phase::kExchange: seconds_.exchange += passed; break;
+    default: seconds_.update += passed; break;
+  }
+  phase_since_ = now;
+}
+
+// One look at the clock for each change of phase.
+void Executor::enter(Phase phase) {
+  const std::int64_t now = monotonic_nanoseconds();
+  account(now);
+  phase_ = phase;
+  if (progress_ != nullptr) progress_->enter(phase, now);
+}
+
+void Executor::wait_for(WorkStream::Ticket ticket) {
+  WorkStream& communication = *states_.communication();
+  if (communication.done(ticket)) return;
+  enter(Phase::kExchange);
+  communication.wait(ticket);
+  waited_ += static_cast<double>(monotonic_nanoseconds() - phase_since_) * 1e-9;
+}
+
+void Executor::wait_before(const Bound& bound, WorkStream::Ticket before_run) {
+  WorkStream::Ticket ticket = bound.waits_for == 0 ? 0 : before_run + bound.waits_for;
+  for (const StateStore::State* state : bound.states) ticket = std::max(ticket, state->used_until);
+  // A step that exchanges on this thread takes the stream's place for a moment.
+  if (bound.phase == Phase::kExchange) ticket = states_.communication()->submitted();
+  wait_for(ticket);
+  if (bound.phase == Phase::kExchange) states_.communication()->take_over();
+}
+
+// What the communication stream worked since the last run while the compute stream did not wait for it.
+void Executor::count_hidden() {
+  const std::int64_t busy = states_.communication()->busy_nanoseconds();
+  seconds_.hidden = std::max(0.0, static_cast<double>(busy - busy_before_) * 1e-9 - waited_);
+  busy_before_ = busy;
+}
+
+void Executor::run() {
+  if (resolved_for_ != arena_.generation()) resolve();  // another Plan made the arena grow
+  WorkStream* const communication = states_.communication();
+  const WorkStream::Ticket before = communication == nullptr ? 0 : communication->submitted();
+  seconds_ = {};
+  waited_ = 0;
+  phase_since_ = monotonic_nanoseconds();
+  enter(Phase::kForward);
+  for (std::size_t i = 0; i < bound_.size(); ++i) {
+    Bound& bound = bound_[i];
+    if (bound.stream == StreamKind::kCommunication && communication != nullptr) {
+      submit(bound, i);
       continue;
     }
-    const auto start = Clock::now();
-    bound.kernel->run(launch);
-    communication_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+    if (bound.waits) wait_before(bound, before);
+    if (bound.phase != phase_) enter(bound.phase);
+    launch(bound);
   }
+  if (plan_.waits_for_at_end > 0 && communication != nullptr) wait_for(before + plan_.waits_for_at_end);
   states_.device().synchronize();
+  account(monotonic_nanoseconds());
+  if (communication != nullptr) count_hidden();
 }
 
 }  // namespace lockstep

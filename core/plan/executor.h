@@ -1,5 +1,7 @@
 // Runs Plans. Everything is resolved to pointers once, when a Plan is bound; a run is a loop over
-// the steps that neither allocates nor decides anything.
+// the steps that neither allocates nor decides anything. Steps of the communication stream are handed to it in their
+// turn; those that only change states may outlive the run, and are waited for by the first step, or the first caller
+// of StateStore, that needs the state.
 #pragma once
 
 #include <map>
@@ -7,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "core/base/progress.h"
+#include "core/device/work_stream.h"
 #include "core/plan/plan.h"
 
 namespace lockstep {
@@ -14,23 +18,33 @@ namespace lockstep {
 // Memory that outlives Plans: states by name. Shared by all executors of a worker.
 class StateStore {
  public:
-  explicit StateStore(Device& device) : device_(device) {}
+  // `communication` runs the communication steps of the Plans and outlives the store; without one they run on the
+  // calling thread.
+  explicit StateStore(Device& device, WorkStream* communication = nullptr)
+      : device_(device), communication_(communication) {}
 
-  // Makes the state (zeroed) where it does not exist. Throws broken_invariant where it does, with
-  // another type.
+  // Makes the state (zeroed) where it does not exist, else waits until nothing that runs changes it. Throws
+  // broken_invariant where it has another type.
   void* obtain(const std::string& name, const TensorType& type);
   bool contains(const std::string& name) const { return states_.contains(name); }
+  // Waits until nothing that runs changes the state.
   void* data(const std::string& name) const;
   const TensorType& type(const std::string& name) const;
   std::vector<std::string> names() const;  // sorted
   Device& device() const { return device_; }
+  WorkStream* communication() const { return communication_; }
 
- private:
   struct State {
     TensorType type;
     Memory memory;
+    WorkStream::Ticket used_until = 0;  // the last communication step that uses it
   };
+  // For executors: the state as it is, without waiting. Its address stays.
+  State& state(const std::string& name) { return states_.at(name); }
+
+ private:
   Device& device_;
+  WorkStream* communication_;
   std::map<std::string, State> states_;
 };
 
@@ -38,14 +52,25 @@ class StateStore {
 class Arena {
  public:
   explicit Arena(Device& device) : device_(device) {}
-  // Grows to at least `bytes`; the contents are lost.
-  void reserve(std::size_t bytes);
+  // Grows to at least `bytes`, and `shared_bytes` that other workers may read; the contents are lost.
+  void reserve(std::size_t bytes, std::size_t shared_bytes);
   std::byte* data() const { return static_cast<std::byte*>(memory_.data()); }
+  std::byte* shared_data() const { return static_cast<std::byte*>(shared_.data()); }
   std::size_t bytes() const { return memory_.bytes(); }
+  // Counts how often the memory moved.
+  int generation() const { return generation_; }
 
  private:
   Device& device_;
-  Memory memory_;
+  Memory memory_, shared_;
+  int generation_ = 0;
+};
+
+// Where the time of a run went, in seconds.
+struct RunSeconds {
+  double forward = 0, backward = 0, update = 0;  // of the compute stream, at work
+  double exchange = 0;  // the compute stream waited for the exchange or exchanged itself
+  double hidden = 0;    // the communication stream was at work while the compute stream was too
 };
 
 class Executor {
@@ -62,13 +87,26 @@ class Executor {
   const void* output(const std::string& name) const;
   bool has_output(const std::string& name) const;
 
-  // Runs all steps and waits for the last.
+  // Runs all steps and waits for those that the outputs depend on.
   void run();
-  // Seconds spent in the communication stream's steps during the last run.
-  double communication_seconds() const { return communication_seconds_; }
+  // Of the last run. Exchange that outlives a run is counted in the next one.
+  const RunSeconds& seconds() const { return seconds_; }
+  // Who is told of the phases; may be null, outlives the executor.
+  void report_to(Progress* progress) { progress_ = progress; }
 
  private:
+  struct Bound;
   void resolve();
+  void* pointer(const BufferRef& ref) const;
+  void launch(const Bound& bound) const;
+  // The run of one step on the communication stream.
+  static void run_beside(void* executor, std::size_t step);
+  void submit(Bound& bound, std::size_t step);
+  void wait_before(const Bound& bound, WorkStream::Ticket before_run);
+  void wait_for(WorkStream::Ticket ticket);
+  void enter(Phase phase);
+  void account(std::int64_t now);
+  void count_hidden();
 
   Plan plan_;
   StateStore& states_;
@@ -80,11 +118,22 @@ class Executor {
     const Kernel* kernel;
     std::size_t inputs, outputs;  // where its pointers start
     void* workspace;
-    bool timed;
+    StreamKind stream;
+    Phase phase;
+    bool waits;  // for something; most steps do not
+    int waits_for;
+    // A step of the compute stream waits until these are free; one of the communication stream uses them.
+    std::vector<StateStore::State*> states;
   };
   std::vector<Bound> bound_;
-  const std::byte* resolved_for_ = nullptr;  // the arena's data when the pointers were made
-  double communication_seconds_ = 0;
+  int resolved_for_ = -1;  // the arena's generation when the pointers were made
+
+  Progress* progress_ = nullptr;
+  RunSeconds seconds_;
+  Phase phase_ = Phase::kForward;
+  std::int64_t phase_since_ = 0;   // nanoseconds
+  double waited_ = 0;              // seconds of this run for the communication stream
+  std::int64_t busy_before_ = 0;   // of the communication stream, nanoseconds before this run
 };
 
 }  // namespace lockstep

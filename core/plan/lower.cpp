@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "core/base/error.h"
 #include "core/plan/memory_planner.h"
@@ -33,6 +34,7 @@ struct Buffer {
   std::size_t bytes = 0;
   int first = 0,
       last = 0;  // nodes; `last` covers all reads of the values that were placed in it so far
+  bool shared = false;  // a step reads or writes it that exchanges with other workers
 };
 
 // A value's place: a buffer and an offset in it.
@@ -56,9 +58,10 @@ struct MemoryUse {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, KernelCache& kernels)
+  Lowering(const Graph& graph, KernelCache& kernels, const LowerOptions& options)
       : graph_(graph),
         kernels_(kernels),
+        options_(options),
         places_(graph.values().size()),
         pack_of_(graph.values().size()),
         last_use_(graph.values().size(), -1),
@@ -70,6 +73,7 @@ class Lowering {
     find_packs();
     place_inputs_and_states();
     for (NodeId id = 0; id < node_count(); ++id) place_node(id);
+    choose_streams();
     make_steps();
     return std::move(plan_);
   }
@@ -268,19 +272,143 @@ class Lowering {
     return sum;
   }
 
+  // ---- Streams ---------------------------------------------------------------------------------
+
+  // Which nodes run on the communication stream, and what waits for them. A node that communicates goes there only where
+  // there is enough work beside it until somebody needs what it does; otherwise changing threads costs more than it
+  // hides, and it runs on the compute stream, after all before it on the communication stream.
+  void choose_streams() {
+    beside_.assign(node_count(), false);
+    for (NodeId id = 0; id < node_count(); ++id) beside_[id] = graph_.node(id).op->traits().communicates;
+    find_waits();
+    const std::vector<double> work = work_before();
+    for (NodeId id = 0; id < node_count(); ++id) {
+      if (!beside_[id]) continue;
+      const NodeId until = std::min(needed_at_[id], node_count());
+      const bool outlives = needed_at_[id] > node_count();
+      // What nobody in this run needs is hidden by the next run, which is as long as this one.
+      const double hides = outlives ? work.back() : work[until] - work[id + 1];
+      beside_[id] = hides >= options_.worth_another_thread &&
+                    (!outlives || touched_bytes(id) >= options_.worth_hiding);
+    }
+    find_waits();
+    for (NodeId id = 0; id < node_count(); ++id) {
+      if (!graph_.node(id).op->traits().communicates) continue;
+      for_each_buffer(id, [&](Buffer& buffer) {
+        buffer.shared = true;
+        if (beside_[id]) buffer.last = std::max(buffer.last, std::min(needed_at_[id], node_count()));
+      });
+    }
+  }
+
+  // Rough seconds of the nodes before each, for the choice of streams.
+  std::vector<double> work_before() const {
+    constexpr double kFlopsPerSecond = 5e10, kBytesPerSecond = 1e10;
+    std::vector<double> out{0};
+    for (NodeId id = 0; id < node_count(); ++id) {
+      const Node& node = graph_.node(id);
+      const Traits traits = node.op->traits();
+      double seconds = 0;
+      if (!traits.communicates && !traits.view) {
+        const double flops = node.op->flops(graph_.types(node.inputs), graph_.types(node.outputs));
+        seconds = std::max(flops / kFlopsPerSecond, static_cast<double>(bytes_of(node)) / kBytesPerSecond);
+      }
+      out.push_back(out.back() + seconds);
+    }
+    return out;
+  }
+
+  template <typename Body>
+  void for_each_buffer(NodeId id, const Body& body) {
+    const Node& node = graph_.node(id);
+    for (const ValueId value : node.inputs) body(buffers_[places_[value].buffer]);
+    for (const ValueId value : node.outputs) body(buffers_[places_[value].buffer]);
+  }
+
+  std::size_t touched_bytes(NodeId id) {
+    std::size_t bytes = 0;
+    for_each_buffer(id, [&](const Buffer& buffer) { bytes += buffer.bytes; });
+    return bytes;
+  }
+
+  bool uses_arena(NodeId id) {
+    bool any = false;
+    for_each_buffer(id, [&](const Buffer& buffer) { any |= buffer.space == Space::kArena; });
+    return any;
+  }
+
+  bool has_step(NodeId id) const {
+    const Node& node = graph_.node(id);
+    const Traits traits = node.op->traits();
+    return !traits.view && !(traits.pack && packed_in_place(node));
+  }
+
+  // For each node of the compute stream the last one of the communication stream that has to be done before it: those that
+  // used a buffer which it uses, and, where it communicates itself, all before it. For each node of the
+  // communication stream the first node from which on it is known to be done: node_count() where only the end of the run
+  // waits, kNever where nothing in this run does.
+  void find_waits() {
+    waits_for_.assign(node_count(), -1);
+    needed_at_.assign(node_count(), kNever);
+    std::vector<NodeId> used_by(buffers_.size(), -1);  // last node of the communication stream
+    NodeId last_beside = -1;
+    for (NodeId id = 0; id < node_count(); ++id) {
+      if (beside_[id]) {
+        last_beside = id;
+        for_each_buffer(id, [&](const Buffer& buffer) { used_by[&buffer - buffers_.data()] = id; });
+        continue;
+      }
+      if (!has_step(id)) continue;
+      NodeId& wait = waits_for_[id];
+      for_each_buffer(id, [&](const Buffer& buffer) {
+        wait = std::max(wait, used_by[&buffer - buffers_.data()]);
+      });
+      if (graph_.node(id).op->traits().communicates) wait = last_beside;
+    }
+    NodeId at_end = -1;
+    for (NodeId id = 0; id < node_count(); ++id) {
+      if (beside_[id] && uses_arena(id)) at_end = id;
+    }
+    // From the end: the stream runs in order, so who waits for a node waits for all before it.
+    for (NodeId id = 0; id <= at_end; ++id) needed_at_[id] = node_count();
+    for (NodeId id = node_count(); id-- > 0;) {
+      for (NodeId before = waits_for_[id]; before >= 0; --before) {
+        if (needed_at_[before] <= id) break;
+        needed_at_[before] = id;
+      }
+    }
+    waits_at_end_ = at_end;
+  }
+
+  // Communication steps of the stream among the nodes [0, id].
+  int steps_beside(NodeId id) const {
+    return static_cast<int>(std::count(beside_.begin(), beside_.begin() + id + 1, true));
+  }
+
+  // The states that a step uses before any communication step of this run did.
+  std::vector<int> first_uses_of_states(NodeId id) {
+    std::vector<int> out;
+    for_each_buffer(id, [&](const Buffer& buffer) {
+      if (buffer.space == Space::kState && states_used_.insert(buffer.index).second) out.push_back(buffer.index);
+    });
+    return out;
+  }
+
+  // ---- Steps -----------------------------------------------------------------------------------
+
   void make_steps() {
-    std::vector<LiveRange> ranges;
+    std::vector<LiveRange> ranges, shared_ranges;
     std::vector<int> range_of(buffers_.size(), -1);
     for (std::size_t b = 0; b < buffers_.size(); ++b) {
       if (buffers_[b].space != Space::kArena) continue;
-      range_of[b] = static_cast<int>(ranges.size());
-      ranges.push_back({buffers_[b].bytes, buffers_[b].first, buffers_[b].last});
+      std::vector<LiveRange>& list = buffers_[b].shared ? shared_ranges : ranges;
+      range_of[b] = static_cast<int>(list.size());
+      list.push_back({buffers_[b].bytes, buffers_[b].first, buffers_[b].last});
     }
     std::vector<int> workspace_range;
     for (NodeId id = 0; id < node_count(); ++id) {
       const Node& node = graph_.node(id);
-      const Traits traits = node.op->traits();
-      if (traits.view || (traits.pack && packed_in_place(node))) continue;
+      if (!has_step(id)) continue;
       Step step;
       step.name = node.name;
       step.op = node.op->to_string();
@@ -290,26 +418,37 @@ class Lowering {
       } catch (const Error& error) {
         throw Error(error.kind(), text(node.name, ": ", error.what()));
       }
-      step.stream = traits.communicates ? StreamKind::kCommunication : StreamKind::kCompute;
+      step.phase = node.op->traits().communicates ? Phase::kExchange : node.phase;
+      if (beside_[id]) {
+        step.stream = StreamKind::kCommunication;
+      } else {
+        step.waits_for = waits_for_[id] < 0 ? 0 : steps_beside(waits_for_[id]);
+        step.waits_for_states = first_uses_of_states(id);
+      }
       step.flops = node.op->flops(inputs, outputs);
       step.bytes = bytes_of(node);
       workspace_range.push_back(-1);
       if (step.kernel->workspace_bytes > 0) {
         workspace_range.back() = static_cast<int>(ranges.size());
-        ranges.push_back({step.kernel->workspace_bytes, id, id});
+        const NodeId last = beside_[id] ? std::min(needed_at_[id], node_count()) : id;
+        ranges.push_back({step.kernel->workspace_bytes, id, last});
       }
       step_nodes_.push_back(id);
       plan_.steps.push_back(std::move(step));
     }
-    const MemoryLayout layout = plan_memory(ranges);
+    const MemoryLayout layout = plan_memory(ranges), shared_layout = plan_memory(shared_ranges);
     plan_.arena_bytes = layout.peak;
-    plan_.largest_live_bytes = largest_live_set(ranges);
+    plan_.shared_arena_bytes = shared_layout.peak;
+    plan_.largest_live_bytes = largest_live_set(ranges) + largest_live_set(shared_ranges);
+    plan_.communication_steps = node_count() == 0 ? 0 : steps_beside(node_count() - 1);
+    plan_.waits_for_at_end = waits_at_end_ < 0 ? 0 : steps_beside(waits_at_end_);
     auto ref = [&](ValueId value) -> BufferRef {
       const Place place = places_[value];
       const Buffer& buffer = buffers_[place.buffer];
-      const std::size_t base =
-          buffer.space == Space::kArena ? layout.offsets[range_of[place.buffer]] : 0;
-      return {buffer.space, buffer.index, base + place.offset};
+      if (buffer.space != Space::kArena) return {buffer.space, buffer.index, place.offset};
+      const MemoryLayout& from = buffer.shared ? shared_layout : layout;
+      return {buffer.shared ? Space::kSharedArena : Space::kArena, 0,
+              from.offsets[range_of[place.buffer]] + place.offset};
     };
     for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
       Step& step = plan_.steps[s];
@@ -327,6 +466,7 @@ class Lowering {
 
   const Graph& graph_;
   KernelCache& kernels_;
+  const LowerOptions options_;
   std::vector<Place> places_;
   std::vector<PackPlace> pack_of_;
   std::vector<int> last_use_;
@@ -334,13 +474,18 @@ class Lowering {
   std::vector<MemoryUse> use_of_;  // by owner
   std::vector<Buffer> buffers_;
   std::vector<NodeId> step_nodes_;
+  std::vector<bool> beside_;       // by node: runs on the communication stream
+  std::vector<NodeId> waits_for_;  // by node
+  std::vector<NodeId> needed_at_;  // by node of the communication stream
+  NodeId waits_at_end_ = -1;
+  std::set<int> states_used_;
   Plan plan_;
 };
 
 }  // namespace
 
-Plan lower(const Graph& graph, KernelCache& kernels) {
-  return Lowering(graph, kernels).run();
+Plan lower(const Graph& graph, KernelCache& kernels, const LowerOptions& options) {
+  return Lowering(graph, kernels, options).run();
 }
 
 }  // namespace lockstep

@@ -3,7 +3,10 @@
 // - Views cost nothing: they are places inside other buffers.
 // - The inputs of a pack are computed in place where their producers can write there.
 // - An op that may overwrite an input does so where nobody needs the input afterwards.
-// - Everything else, and each kernel's workspace, is placed in one arena by the memory planner.
+// - What communicates goes to the communication stream where there is work to hide it behind. Its memory is kept until
+//   the compute stream has waited for it.
+// - Everything else, and each kernel's workspace, is placed in one arena by the memory planner; what other workers read
+//   lies in a part of its own.
 #pragma once
 
 #include <map>
@@ -33,7 +36,14 @@ class KernelCache {
   std::map<std::string, std::vector<Made>> made_;
 };
 
+struct LowerOptions {
+  // The least seconds of computation beside an exchange that make the communication stream worth its while, and the
+  // least bytes for an exchange that nothing in the same run waits for.
+  double worth_another_thread = 50e-6;
+  std::size_t worth_hiding = 128 << 10;
+};
+
 // REQUIRES: `graph` is verified. Errors name the node.
-Plan lower(const Graph& graph, KernelCache& kernels);
+Plan lower(const Graph& graph, KernelCache& kernels, const LowerOptions& options = {});
 
 }  // namespace lockstep

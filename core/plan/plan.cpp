@@ -56,6 +56,7 @@ std::uint64_t Plan::hash() const {
     for (const BufferRef& ref : step.outputs) write_ref(out, ref);
     out << " with";
     write_ref(out, step.workspace);
+    out << " on " << static_cast<int>(step.stream) << " after " << step.waits_for;
     out << '\n';
   }
   const std::string text = std::move(out).str();
@@ -74,14 +75,15 @@ std::string Plan::to_string() const {
   out << std::left << std::setw(6) << "step" << std::setw(name_columns) << "name"
       << std::setw(kernel_columns) << "kernel" << std::right << std::setw(12) << "kFLOP"
       << std::setw(12) << "kB"
-      << "  op\n";
+      << "  stream         op\n";
   out << std::fixed << std::setprecision(1);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
     out << std::left << std::setw(6) << i << std::setw(name_columns) << step.name
         << std::setw(kernel_columns) << step.kernel->name << std::right << std::setw(12)
         << step.flops / 1e3 << std::setw(12) << static_cast<double>(step.bytes) / 1e3 << "  "
-        << step.op << '\n';
+        << (step.stream == StreamKind::kCommunication ? "communication  " : "compute        ") << step.op
+        << '\n';
   }
   return std::move(out).str();
 }

@@ -16,7 +16,15 @@ void check_flat(const TensorType& type, const char* what) {
 std::vector<TensorType> SquareSumsOp::infer(std::span<const TensorType> inputs) const {
   check_input(inputs.size() == 1, "takes the gradients, got ", inputs.size(), " inputs");
   check_flat(inputs[0], "gradients");
-  return {{DType::kF32, {(inputs[0].elements() + kNormBlock - 1) / kNormBlock}, nullptr}};
+  check_input(!begins_.empty() && begins_.back() == inputs[0].elements(), "the blocks end at ",
+              begins_.empty() ? 0 : begins_.back(), ", there are ", inputs[0].elements(), " gradients");
+  return {{DType::kF32, {static_cast<std::int64_t>(begins_.size()) - 1}, nullptr}};
+}
+
+std::string SquareSumsOp::attributes() const {
+  std::string out = "begins=(";
+  for (const std::int64_t begin : begins_) out += text(begin, begin == begins_.back() ? ")" : " ");
+  return out;
 }
 
 double SquareSumsOp::flops(std::span<const TensorType> inputs, std::span<const TensorType>) const {
@@ -54,8 +62,9 @@ double MovingAverageOp::flops(std::span<const TensorType> inputs,
   return 3 * static_cast<double>(inputs[0].elements());
 }
 
-ValueId square_sums(Graph& graph, ValueId gradients, const std::string& name) {
-  return graph.add(std::make_shared<SquareSumsOp>(), {gradients}, name);
+ValueId square_sums(Graph& graph, ValueId gradients, std::vector<std::int64_t> begins,
+                    const std::string& name) {
+  return graph.add(std::make_shared<SquareSumsOp>(std::move(begins)), {gradients}, name);
 }
 
 GradientScale gradient_scale(Graph& graph, ValueId block_sums, double clip_norm,

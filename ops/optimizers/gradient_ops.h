@@ -1,7 +1,7 @@
 // What is done with gradients between backward and update: their global norm, clipping, and the
 // check that they are finite; and the moving averages of statistics.
 //
-//   each shard:      sums = square_sums(graph, gradients)              f32(blocks)
+//   each shard:      sums = square_sums(graph, gradients, blocks)      f32(blocks)
 //   gathered:        scale = gradient_scale(graph, all_sums, clip_norm)
 //   each shard:      optimizer->build(..., scale.factor, ...)
 #pragma once
@@ -11,18 +11,24 @@
 
 namespace lockstep {
 
-// Elements behind one sum of squares. Shards that begin at multiples of it have the same blocks
-// however the parameters are divided, so the norm has the same bits at any world size.
+// The most elements behind one sum of squares. Blocks are counted from the begin of each parameter, and shards
+// begin at blocks, so the norm has the same bits however the parameters are divided.
 inline constexpr std::int64_t kNormBlock = 1024;
 
-// f32(n) -> f32(ceil(n / kNormBlock)): the sum of squares of each block, in an order that depends
-// on the position within the block only. The last block may be shorter.
+// f32(n) -> f32(blocks): the sum of squares of each block, in an order that depends on the position within
+// the block only. `begins`: where each block begins, and n at the end.
 class SquareSumsOp final : public Op {
  public:
+  explicit SquareSumsOp(std::vector<std::int64_t> begins) : begins_(std::move(begins)) {}
   std::string_view name() const override { return "square_sums"; }
+  std::string attributes() const override;
+  const std::vector<std::int64_t>& begins() const { return begins_; }
   std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
   double flops(std::span<const TensorType> inputs,
                std::span<const TensorType> outputs) const override;
+
+ private:
+  std::vector<std::int64_t> begins_;
 };
 
 // f32(blocks) -> factor f32(), norm f32(). The norm is the root of the sum over all blocks, summed
@@ -63,7 +69,8 @@ struct GradientScale {
   ValueId factor = kNoValue, norm = kNoValue;
 };
 
-ValueId square_sums(Graph& graph, ValueId gradients, const std::string& name = "");
+ValueId square_sums(Graph& graph, ValueId gradients, std::vector<std::int64_t> begins,
+                    const std::string& name = "");
 // REQUIRES: clip_norm >= 0; 0 means no limit.
 GradientScale gradient_scale(Graph& graph, ValueId block_sums, double clip_norm,
                              const std::string& name = "");

@@ -33,18 +33,17 @@ float square_sum(const float* x, std::int64_t n) {
 }
 
 Kernel square_sums_cpu(const KernelRequest& request) {
-  const std::int64_t elements = request.inputs[0].elements();
+  const std::vector<std::int64_t> begins = request.op_as<SquareSumsOp>().begins();
   const std::int64_t blocks = request.outputs[0].elements();
   const int threads = cpu_threads(request);
   return {"square_sums_cpu", [=](const Launch& launch) {
             const float* x = launch.input<float>(0);
             float* sums = launch.output<float>(0);
             parallel_for(threads, blocks, kElementGrain / kNormBlock,
-                         [=](std::int64_t begin, std::int64_t end) {
+                         [&](std::int64_t begin, std::int64_t end) {
                            for (std::int64_t block = begin; block < end; ++block) {
-                             const std::int64_t first = block * kNormBlock;
                              sums[block] =
-                                 square_sum(x + first, std::min(kNormBlock, elements - first));
+                                 square_sum(x + begins[block], begins[block + 1] - begins[block]);
                            }
                          });
           }};

@@ -237,9 +237,82 @@ TEST_F(ExecutorTest, TimeOfExchangesIsMeasured) {
   const ValueId x = graph.input("x", f32({100'000}));
   graph.output("y", toy_send(graph, x));
   Executor executor = executor_for(graph);
-  EXPECT_EQ(executor.communication_seconds(), 0);
+  EXPECT_EQ(executor.seconds().exchange, 0);
   executor.run();
-  EXPECT_GT(executor.communication_seconds(), 0);
+  EXPECT_GT(executor.seconds().exchange, 0);
+  EXPECT_EQ(executor.seconds().hidden, 0);  // there is nobody to hide it
+}
+
+// Adds one to a state beside the computation of `x + w`.
+class StreamsTest : public ExecutorTest {
+ protected:
+  Plan plan() {
+    Graph graph;
+    const ValueId x = graph.input("x", f32({4})), w = graph.state("w", f32({4}));
+    graph.output("y", toy_add(graph, x, w, "y"));
+    toy_gather(graph, w, "gather");
+    graph.verify();
+    return lower(graph, kernels_, {.worth_another_thread = 0, .worth_hiding = 0});
+  }
+
+  Patience patience_;
+  WorkStream communication_{patience_};
+  StateStore states_{device_, &communication_};
+};
+
+TEST_F(StreamsTest, AStateThatIsExchangedIsWaitedForWhereItIsNeeded) {
+  Executor executor(plan(), states_, arena_);
+  const auto* y = static_cast<const float*>(executor.output("y"));
+  executor.run();
+  EXPECT_EQ(y[0], 0);
+  EXPECT_FALSE(communication_.done(communication_.submitted()));  // the gather outlives the run
+  for (int run = 1; run < 4; ++run) {
+    executor.run();
+    EXPECT_EQ(y[3], run);  // the step that reads the state waited
+    EXPECT_GT(executor.seconds().exchange, 0.001);
+  }
+  EXPECT_EQ(static_cast<const float*>(states_.data("w"))[0], 4);  // so does whoever asks for the state
+}
+
+TEST_F(StreamsTest, WhatFailsBesideIsToldToWhoeverWaits) {
+  registry_ = KernelRegistry();
+  registry_.add("toy_gather", DeviceKind::kCpu, {[](const KernelRequest&) -> Kernel {
+                  return {"broken", [](const Launch&) { environment_failed("the network is down"); }};
+                }, nullptr});
+  Graph graph;
+  toy_gather(graph, graph.state("w", f32({4})), "gather");
+  Executor executor(lower(graph, kernels_, {.worth_another_thread = 0, .worth_hiding = 0}), states_, arena_);
+  executor.run();
+  try {
+    states_.data("w");
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "the network is down");
+  }
+}
+
+// The same values with exchanges beside the computation as without.
+TEST_F(StreamsTest, RandomGraphsGiveTheValuesOfTheReference) {
+  int beside = 0;
+  for (std::uint32_t seed = 0; seed < 200; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    const Graph graph = random_graph(seed, {.nodes = 5 + static_cast<int>(seed % 40), .exchanges = true});
+    StateStore states(device_, &communication_);
+    Executor executor(lower(graph, kernels_, {.worth_another_thread = 0, .worth_hiding = 0}), states, arena_);
+    beside += executor.plan().communication_steps;
+    const Feeds feeds = random_feeds(graph, seed);
+    const Feeds expected = run_graph(graph, registry_, device_, feeds);
+    for (const PlanValue& state : executor.plan().states) {
+      write(states.data(state.name), feeds.at(state.name), state.type);
+    }
+    feed(executor, feeds, false);
+    executor.run();
+    for (const PlanValue& output : executor.plan().outputs) {
+      EXPECT_EQ(decode(executor.output(output.name), output.type), expected.at(output.name)) << output.name;
+    }
+    communication_.wait_for_all();
+  }
+  EXPECT_GT(beside, 200);
 }
 
 TEST_F(ExecutorTest, AnExecutorCanBeMoved) {

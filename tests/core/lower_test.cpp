@@ -252,12 +252,47 @@ TEST_F(LowerTest, WorkspaceLivesOnlyDuringItsStep) {
   EXPECT_NE(plan.steps[1].workspace.offset, plan.steps[1].inputs[0].offset);
 }
 
-TEST_F(LowerTest, ExchangesRunOnTheCommunicationStream) {
-  const ValueId x = graph_.input("x", f32({4}));
-  toy_send(graph_, toy_shift(graph_, x, 1, "a"), "send");
+constexpr std::int64_t kMuch = 2'000'000;  // elements that take long
+
+TEST_F(LowerTest, AnExchangeRunsBesideTheWorkThatDoesNotNeedIt) {
+  const ValueId x = graph_.input("x", f32({kMuch}));
+  const ValueId a = toy_shift(graph_, x, 1, "a");
+  const ValueId sent = toy_send(graph_, a, "send");
+  const ValueId b = toy_shift(graph_, x, 2, "b");
+  graph_.output("sum", toy_add(graph_, b, sent, "sum"));
   const Plan plan = lowered();
-  EXPECT_EQ(plan.steps[0].stream, StreamKind::kCompute);
-  EXPECT_EQ(plan.steps[1].stream, StreamKind::kCommunication);
+  EXPECT_EQ(plan.communication_steps, 1);
+  EXPECT_EQ(step(plan, "send").stream, StreamKind::kCommunication);
+  EXPECT_EQ(step(plan, "send").phase, Phase::kExchange);
+  EXPECT_EQ(step(plan, "b").waits_for, 0);
+  EXPECT_EQ(step(plan, "sum").waits_for, 1);
+  // Others may read it in place, and it is not reused while that may be.
+  EXPECT_EQ(step(plan, "send").inputs[0].space, Space::kSharedArena);
+  EXPECT_FALSE(same_place(step(plan, "send").inputs[0], step(plan, "b").outputs[0]));
+  EXPECT_EQ(plan.waits_for_at_end, 1);
+}
+
+TEST_F(LowerTest, AnExchangeThatHidesBehindNothingStaysOnTheComputeStream) {
+  const ValueId x = graph_.input("x", f32({kMuch}));
+  const ValueId first = toy_send(graph_, toy_shift(graph_, x, 1, "a"), "first");
+  const ValueId b = toy_shift(graph_, x, 2, "b");
+  const ValueId second = toy_send(graph_, b, "second");
+  graph_.output("sum", toy_add(graph_, first, second, "sum"));
+  const Plan plan = lowered();
+  EXPECT_EQ(step(plan, "first").stream, StreamKind::kCommunication);
+  EXPECT_EQ(step(plan, "second").stream, StreamKind::kCompute);
+  EXPECT_EQ(step(plan, "second").waits_for, 1);  // exchanges keep their order
+}
+
+// A gather of parameters goes on behind the next run: whoever first needs the state waits.
+TEST_F(LowerTest, AnExchangeOfAStateMayOutliveTheRun) {
+  const ValueId x = graph_.input("x", f32({kMuch})), w = graph_.state("w", f32({kMuch}));
+  graph_.output("y", toy_multiply(graph_, x, w, "y"));
+  toy_gather(graph_, w, "gather");
+  const Plan plan = lowered();
+  EXPECT_EQ(step(plan, "gather").stream, StreamKind::kCommunication);
+  EXPECT_EQ(plan.waits_for_at_end, 0);
+  EXPECT_EQ(step(plan, "y").waits_for_states, (std::vector<int>{0}));
 }
 
 TEST_F(LowerTest, EqualOpsOnEqualTypesShareAKernel) {
@@ -302,8 +337,8 @@ TEST_F(LowerTest, ThePlanPrintsOneLineAStepAndItsHashFollowsTheStructure) {
   };
   const Plan plan = build(2);
   EXPECT_EQ(plan.to_string(),
-            "step  name  kernel                kFLOP          kB  op\n"
-            "0     y     toy_scale_cpu           0.5         4.0  toy_scale[factor=2]\n");
+            "step  name  kernel                kFLOP          kB  stream         op\n"
+            "0     y     toy_scale_cpu           0.5         4.0  compute        toy_scale[factor=2]\n");
   EXPECT_EQ(plan.hash(), build(2).hash());
   EXPECT_NE(plan.hash(), build(3).hash());
 }

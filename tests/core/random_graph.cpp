@@ -55,6 +55,10 @@ class Builder {
 
   void add_node() {
     const ValueId x = pick();
+    if (options_.exchanges && chance(4)) {
+      toy_send(graph_, x);
+      return;
+    }
     switch (below(options_.updates ? 14 : 12)) {
       case 0:
         toy_scale(graph_, x, -0.5);

@@ -15,6 +15,7 @@ struct RandomGraphOptions {
   int nodes = 30;
   bool updates = true;  // nodes that overwrite states and results
   bool bf16 = true;
+  bool exchanges = false;  // nodes for the communication stream
 };
 
 // A pure function of its arguments; verified. At least one output.

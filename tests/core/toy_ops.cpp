@@ -1,6 +1,8 @@
 #include "tests/core/toy_ops.h"
 
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "core/base/bfloat16.h"
 #include "core/base/error.h"
@@ -372,15 +374,31 @@ Kernel update_cpu(const KernelRequest& request) {
       }};
 }
 
+// toy_send copies; toy_gather changes its input, as a gather of a state does.
 class ToySend final : public Op {
  public:
-  std::string_view name() const override { return "toy_send"; }
+  explicit ToySend(bool state) : state_(state) {}
+  std::string_view name() const override { return state_ ? "toy_gather" : "toy_send"; }
   std::vector<TensorType> infer(std::span<const TensorType> inputs) const override {
     check_count(inputs, 1);
     return {{inputs[0].dtype, inputs[0].shape, nullptr}};
   }
-  Traits traits() const override { return {.side_effect = true, .communicates = true}; }
+  Traits traits() const override {
+    return {.mutates = state_ ? 1u : 0u, .side_effect = true, .communicates = true};
+  }
+
+ private:
+  bool state_;
 };
+
+// Takes its time, and adds one to the state (f32).
+Kernel gather_cpu(const KernelRequest& request) {
+  const std::int64_t elements = request.inputs[0].elements();
+  return {"toy_gather_cpu", [elements](const Launch& launch) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            for (std::int64_t i = 0; i < elements; ++i) launch.overwritten<float>(0)[i] += 1;
+          }};
+}
 
 }  // namespace
 
@@ -435,7 +453,11 @@ std::vector<ValueId> toy_update(Graph& graph, ValueId parameter, ValueId gradien
 }
 
 ValueId toy_send(Graph& graph, ValueId x, const std::string& name) {
-  return graph.add(std::make_shared<ToySend>(), {x}, name);
+  return graph.add(std::make_shared<ToySend>(false), {x}, name);
+}
+
+ValueId toy_gather(Graph& graph, ValueId state, const std::string& name) {
+  return graph.add(std::make_shared<ToySend>(true), {state}, name);
 }
 
 ToyScaleShift scale_shift_of(const Op& op) {
@@ -455,6 +477,7 @@ KernelRegistry toy_registry() {
   }
   registry.add("toy_reorder", DeviceKind::kCpu, {reorder_cpu, nullptr});
   registry.add("toy_send", DeviceKind::kCpu, {reorder_cpu, nullptr});
+  registry.add("toy_gather", DeviceKind::kCpu, {gather_cpu, nullptr});
   registry.add("toy_smooth", DeviceKind::kCpu, {smooth_cpu, smooth_layouts});
   registry.add("toy_split", DeviceKind::kCpu, {split_cpu, nullptr});
   registry.add("toy_spread", DeviceKind::kCpu, {spread_cpu, nullptr});

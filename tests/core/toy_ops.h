@@ -52,6 +52,8 @@ std::vector<ValueId> toy_update(Graph& graph, ValueId parameter, ValueId gradien
                                 ValueId moment = kNoValue, const std::string& name = "");
 // The same values, but the op says that it has side effects (and communicates).
 ValueId toy_send(Graph& graph, ValueId x, const std::string& name = "");
+// Overwrites a state on the communication stream, in 20 ms: adds one.
+ValueId toy_gather(Graph& graph, ValueId state, const std::string& name = "");
 
 // The types that make the printed graphs short.
 TensorType f32(Shape shape);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "ops/optimizers/gradient_ops.h"
 
 namespace lockstep {
@@ -42,7 +44,7 @@ TEST(Buckets, ChunksCoverTheBucketInWholeBlocks) {
     for (int rank = 0; rank < world; ++rank) {
       const Range chunk = bucket.chunk(rank, world);
       EXPECT_EQ(chunk.begin, next);
-      EXPECT_TRUE(chunk.begin % kNormBlock == 0 || chunk.begin == bucket.elements);
+      EXPECT_EQ(std::ranges::count(bucket.block_begins(), chunk.begin), 1);
       next = chunk.end;
     }
     EXPECT_EQ(next, bucket.elements);
@@ -52,8 +54,22 @@ TEST(Buckets, ChunksCoverTheBucketInWholeBlocks) {
 TEST(Buckets, DecaySegmentsAreThoseOfTheChunk) {
   const auto bucket = make_buckets(three_parameters(), {}, 1 << 20)[0];
   EXPECT_EQ(bucket.decay_segments(0, 1), (std::vector<Segment>{{0, 2000}, {2010, 3010}}));
-  // Chunks [0, 1024), [1024, 2048), [2048, 3010) of three workers.
-  EXPECT_EQ(bucket.decay_segments(1, 3), (std::vector<Segment>{{0, 976}, {986, 1024}}));
+  // Blocks begin at 0, 1024, 2000 and 2010: three workers have one, one and two of them.
+  EXPECT_EQ(bucket.decay_segments(1, 3), (std::vector<Segment>{{0, 976}}));
+  EXPECT_EQ(bucket.decay_segments(2, 3), (std::vector<Segment>{{10, 1010}}));
+}
+
+// So the norm of the gradient is summed alike with any size of bucket.
+TEST(Buckets, BlocksOfAllBucketsAreThoseOfTheParameters) {
+  std::vector<std::int64_t> sizes[2];
+  for (const int way : {0, 1}) {
+    for (const Bucket& bucket : make_buckets(three_parameters(), {}, way == 0 ? 1 : 1 << 20)) {
+      const auto begins = bucket.block_begins();
+      for (std::size_t b = 0; b + 1 < begins.size(); ++b) sizes[way].push_back(begins[b + 1] - begins[b]);
+    }
+  }
+  EXPECT_EQ(sizes[0], sizes[1]);
+  EXPECT_EQ(sizes[0], (std::vector<std::int64_t>{1024, 976, 10, 1000}));
 }
 
 }  // namespace

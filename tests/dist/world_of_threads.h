@@ -12,8 +12,8 @@ namespace lockstep::testing {
 
 // Rethrows the error of the lowest rank that threw.
 inline void run_world(int size, const std::function<void(std::unique_ptr<Communicator>)>& body,
-                      double deadline = 60) {
-  auto world = make_local_world(size, deadline);
+                      double deadline = 60, std::vector<int> nodes = {}) {
+  auto world = make_local_world(size, deadline, std::move(nodes));
   std::vector<std::exception_ptr> failures(size);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < size; ++rank) {

@@ -35,7 +35,7 @@ StepRecord record_of(std::int64_t step, double elapsed) {
   record.learning_rate = 0.001;
   record.samples_per_second = 51200.0;
   record.elapsed = elapsed;
-  record.seconds = {.data = 0.001, .compute = 0.02, .exchange = 0.004, .update = 0.0005};
+  record.seconds = {.data = 0.001, .forward = 0.02, .backward = 0.03, .exchange = 0.004, .update = 0.0005};
   return record;
 }
 
@@ -58,8 +58,8 @@ TEST_F(TrainingLogTest, AStepIsOneObjectWithAllKeys) {
   EXPECT_EQ(lines()[0],
             R"({"step":12,"epoch":2,"loss":0.08333333333333333,"learning_rate":0.001,)"
             R"("metrics":{"accuracy":0.875,"odd \"name\"\u000a":2},"samples_per_second":51200,)"
-            R"("elapsed":0.5,"seconds":{"data":0.001,"compute":0.02,"exchange":0.004,)"
-            R"("update":0.0005,"checkpoint":0}})");
+            R"("elapsed":0.5,"seconds":{"data":0.001,"forward":0.02,"backward":0.03,"exchange":0.004,)"
+            R"("update":0.0005,"checkpoint":0,"exchange_hidden":0}})");
   EXPECT_EQ(Json::parse(lines()[0])["metrics"]["odd \"name\"\n"], 2.0);
 }
 

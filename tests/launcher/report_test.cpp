@@ -61,7 +61,7 @@ class ReportTest : public ::testing::Test {
         record.learning_rate = 0.01;
         record.metrics = metrics;
         record.samples_per_second = 100.0;
-        record.seconds = {.data = 0.5, .compute = 1.0};
+        record.seconds = {.data = 0.5, .forward = 1.0};
         log.step(record);
         const NamedNumber measured[] = {{"loss", 0.5}, {"f1", 0.25}};
         if (step % 20 == 0) log.evaluation({.step = step, .metrics = measured});
@@ -98,7 +98,7 @@ TEST_F(ReportTest, ReadsEverythingOfARun) {
   EXPECT_EQ(data.curves[2].evaluation[1].step, 40.0);
   EXPECT_EQ(data.learning_rate.size(), 40u);
   EXPECT_DOUBLE_EQ(data.seconds.data, 20.0);
-  EXPECT_DOUBLE_EQ(data.seconds.compute, 40.0);
+  EXPECT_DOUBLE_EQ(data.seconds.forward, 40.0);
   EXPECT_EQ(data.summary->parameters, 1234567);
   EXPECT_EQ(data.confusion_matrix, (std::vector<std::vector<double>>{{3, 1}, {0, 4}}));
   EXPECT_EQ(data.roc.size(), 3u);
@@ -118,7 +118,7 @@ TEST_F(ReportTest, ThePageShowsItAll) {
   EXPECT_EQ(count(page, "1,234,567"), 1);
   EXPECT_EQ(count(page, "0123456789ab…"), 1);
   EXPECT_EQ(count(page, "<figure"), 6);  // loss, accuracy, f1, learning rate, rate, ROC
-  EXPECT_EQ(count(page, "66.7 %"), 1);   // compute
+  EXPECT_EQ(count(page, "66.7 %"), 1);   // forward
   EXPECT_EQ(count(page, "title=\"cat predicted as &lt;dog&gt;: 1\""), 1);
   EXPECT_EQ(count(page, "<span class=\"section\">[run]</span>"), 1);
 }

@@ -29,7 +29,7 @@ struct Outcome {
 };
 
 // Trains all steps in a world of threads and checks that its ranks agree.
-Outcome train(const std::string& toml, int world) {
+Outcome train(const std::string& toml, int world, std::vector<int> nodes = {}) {
   std::mutex mutex;
   std::vector<Outcome> outcomes;
   run_world(world, [&](std::unique_ptr<Communicator> communicator) {
@@ -47,7 +47,7 @@ Outcome train(const std::string& toml, int world) {
     }
     const std::lock_guard lock(mutex);
     outcomes.push_back(std::move(outcome));
-  });
+  }, 60, std::move(nodes));
   for (const Outcome& outcome : outcomes) {
     EXPECT_EQ(outcome.sha256, outcomes[0].sha256);
     EXPECT_EQ(outcome.metrics, outcomes[0].metrics);
@@ -55,28 +55,50 @@ Outcome train(const std::string& toml, int world) {
   return outcomes[0];
 }
 
-void expect_equal_bits(const std::string& toml) {
-  const Outcome alone = train(toml, 1);
-  EXPECT_EQ(alone.losses.size(), 15u);
-  EXPECT_LT(alone.losses.back(), alone.losses.front());
-  for (const int world : {2, 3, 4, 5, 8}) {
-    const Outcome outcome = train(toml, world);
-    EXPECT_EQ(outcome.sha256, alone.sha256) << world << " workers";
-    EXPECT_EQ(outcome.losses, alone.losses) << world << " workers";
-    EXPECT_EQ(outcome.norms, alone.norms) << world << " workers";
-    EXPECT_EQ(outcome.metrics, alone.metrics) << world << " workers";
-  }
+void expect_equal(const Outcome& outcome, const Outcome& alone, const std::string& where) {
+  EXPECT_EQ(outcome.sha256, alone.sha256) << where;
+  EXPECT_EQ(outcome.losses, alone.losses) << where;
+  EXPECT_EQ(outcome.norms, alone.norms) << where;
+  EXPECT_EQ(outcome.metrics, alone.metrics) << where;
 }
 
-TEST(SameBits, MlpWithAdam) { expect_equal_bits(toml_of("mlp", "learning_rate = 0.01")); }
+void expect_equal_bits(const std::string& train_keys, const std::string& model) {
+  const Outcome alone = train(toml_of(model, train_keys), 1);
+  EXPECT_EQ(alone.losses.size(), 15u);
+  EXPECT_LT(alone.losses.back(), alone.losses.front());
+  for (const int world : {1, 2, 3, 4, 5, 8}) {
+    for (const int bucket_bytes : {1, 2000, 1 << 22}) {
+      const std::string keys = text(train_keys, "\nbucket_bytes = ", bucket_bytes);
+      expect_equal(train(toml_of(model, keys), world), alone, text(world, " workers, buckets of ", bucket_bytes));
+    }
+  }
+  // Workers on several nodes, two of them on one; and in no order.
+  expect_equal(train(toml_of(model, train_keys), 5, {0, 0, 1, 1, 2}), alone, "three nodes");
+  expect_equal(train(toml_of(model, train_keys), 4, {0, 1, 0, 1}), alone, "two nodes in turn");
+}
+
+TEST(SameBits, MlpWithAdam) { expect_equal_bits("learning_rate = 0.01", "mlp"); }
 
 TEST(SameBits, CnnWithDropoutNormalisationAndClipping) {
-  expect_equal_bits(toml_of("everything", "learning_rate = 0.01\nclip_norm = 0.5"));
+  expect_equal_bits("learning_rate = 0.01\nclip_norm = 0.5", "everything");
 }
 
 TEST(SameBits, MomentumAndDecay) {
-  expect_equal_bits(toml_of("residual",
-                            "learning_rate = 0.02\noptimizer = {type = \"sgd\", momentum = 0.9, weight_decay = 0.01}"));
+  expect_equal_bits("learning_rate = 0.02\noptimizer = {type = \"sgd\", momentum = 0.9, weight_decay = 0.01}",
+                    "residual");
+}
+
+// The library's own sums: close, and equal on all ranks.
+TEST(FastReduction, LearnsTheSameToRounding) {
+  const std::string toml = toml_of("mlp", "learning_rate = 0.01\nreduction = \"fast\"");
+  const Outcome alone = train(toml, 1);
+  for (const int world : {2, 3, 8}) {
+    const Outcome outcome = train(toml, world);
+    ASSERT_EQ(outcome.losses.size(), alone.losses.size());
+    for (std::size_t i = 0; i < alone.losses.size(); ++i) {
+      EXPECT_NEAR(outcome.losses[i], alone.losses[i], 1e-4 * alone.losses[i]) << world << " workers";
+    }
+  }
 }
 
 TEST(Training, RemainderOfAnEpochCountsItsOwnSamples) {

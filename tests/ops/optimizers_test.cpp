@@ -361,8 +361,11 @@ TEST(Optimizers, DecaySegmentsThatAreRefused) {
 
 TEST(SquareSums, AgreeWithTheNaiveLoop) {
   for (const std::int64_t n : {0, 1, 31, 33, 1023, 1024, 1025, 5000}) {
+    std::vector<std::int64_t> begins;
+    for (std::int64_t at = 0; at < n; at += kNormBlock) begins.push_back(at);
+    begins.push_back(n);
     check_op({.name = text("square_sums(", n, ")"),
-              .op = std::make_shared<SquareSumsOp>(),
+              .op = std::make_shared<SquareSumsOp>(begins),
               .inputs = {{DType::kF32, {n}}},
               .reference =
                   [n](const Tensors& in) {
@@ -457,7 +460,8 @@ TEST(GradientOps, RefuseWrongTypes) {
   const ValueId flat = graph.input("b", {DType::kF32, {6}});
   const ValueId state = graph.state("c", {DType::kF32, {5}});
   const ValueId scale = graph.input("d", {DType::kF32, {}});
-  EXPECT_THROW(square_sums(graph, matrix), Error);
+  EXPECT_THROW(square_sums(graph, matrix, {0, 6}), Error);
+  EXPECT_THROW(square_sums(graph, flat, {0, 5}), Error);
   EXPECT_THROW(gradient_scale(graph, matrix, 0), Error);
   EXPECT_THROW(gradient_scale(graph, flat, -1), Error);
   EXPECT_THROW(moving_average(graph, state, flat, scale, 0.9), Error);
