@@ -16,6 +16,10 @@
 
 namespace lockstep {
 
+// Small enough that the exchange begins early in the backward pass and a chunk stays in a core's cache between sum, update
+// and gather; large enough that the cost of each exchange (microseconds) does not count.
+inline constexpr std::int64_t kDefaultBucketBytes = std::int64_t{1} << 20;
+
 // A parameter or statistic inside a bucket.
 struct BucketSlot {
   std::string name;

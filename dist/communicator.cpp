@@ -1,5 +1,6 @@
 #include "dist/communicator.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -65,9 +66,10 @@ void Communicator::exchange(std::span<const Send> sends, std::span<const Receive
   wait_for([this] { return poll_exchange(); }, what);
 }
 
-void Communicator::borrow(std::span<const Send> offers, std::span<Borrow> borrows, const char* what) {
+void Communicator::borrow(std::span<const Send> offers, std::span<Borrow> borrows, const char* what,
+                          Lending lending) {
   const Reported reported(progress_, what, bytes_in(borrows));
-  begin_borrow(offers, borrows);
+  begin_borrow(offers, borrows, lending);
   wait_for([this] { return poll_borrow(); }, what);
 }
 
@@ -101,6 +103,15 @@ void Communicator::fast_all_gather(float* data, std::span<const std::size_t> off
   std::vector<std::size_t> bytes;
   for (const std::size_t offset : offsets) bytes.push_back(offset * sizeof(float));
   all_gather(*this, data, bytes, what);
+}
+
+void Communicator::fast_all_reduce(float* data, std::size_t count, const char* what) {
+  std::vector<std::size_t> offsets{0};
+  for (int r = 1; r <= size(); ++r) offsets.push_back(count * r / size());
+  std::vector<float> mine(offsets[rank() + 1] - offsets[rank()]);
+  fast_reduce_scatter(data, mine.data(), offsets, what);
+  std::ranges::copy(mine, data + offsets[rank()]);
+  fast_all_gather(data, offsets, what);
 }
 
 // ---- Collectives -------------------------------------------------------------------------------
@@ -171,7 +182,7 @@ class SingleCommunicator final : public Communicator {
     require(sends.empty() && receives.empty(), "a world of one has nobody to talk to");
   }
   bool poll_exchange() override { return true; }
-  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows) override {
+  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows, Lending) override {
     require(offers.empty() && borrows.empty(), "a world of one has nobody to borrow from");
   }
   bool poll_borrow() override { return true; }

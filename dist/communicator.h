@@ -36,8 +36,11 @@ struct Receive {
 struct Borrow {
   int from = 0;
   std::size_t bytes = 0;
-  const void* data = nullptr;  // set by borrow()
+  void* data = nullptr;  // set by borrow(); to be written only where it was lent for that
 };
+
+// What neighbours may do with memory that they borrow.
+enum class Lending { kRead, kWrite };
 
 class Communicator {
  public:
@@ -56,11 +59,13 @@ class Communicator {
   // its receive are equal. Empty messages are left out.
   void exchange(std::span<const Send> sends, std::span<const Receive> receives, const char* what);
 
-  // Offers memory to neighbours, and finds out where the memory lies that they offer: it is read in place. What is
-  // offered stays as it is until give_back(). REQUIRES: all are on this rank's node; memory offered is the heap's, or at
-  // most 4096 bytes; messages match as in exchange(); then comes give_back(), before anything else with neighbours.
-  void borrow(std::span<const Send> offers, std::span<Borrow> borrows, const char* what);
-  // What was borrowed is read no more. Returns when the neighbours have said the same.
+  // Offers memory to neighbours, and finds out where the memory lies that they offer: it is read, or written, in its
+  // place. What is offered is left alone until give_back(). REQUIRES: all are on this rank's node; memory offered is the
+  // heap's, or at most 4096 bytes to be read; messages match as in exchange(); then comes give_back(), before anything
+  // else with neighbours.
+  void borrow(std::span<const Send> offers, std::span<Borrow> borrows, const char* what,
+              Lending lending = Lending::kRead);
+  // What was borrowed is used no more. Returns when the neighbours have said the same.
   void give_back(const char* what);
 
   // The library's own collectives, in whatever order of summation it likes (train.reduction = "fast"). `offsets`: in
@@ -69,6 +74,9 @@ class Communicator {
                                    const char* what);
   // Every rank has its own part of `data` and receives the others.
   virtual void fast_all_gather(float* data, std::span<const std::size_t> offsets, const char* what);
+
+  // `data` becomes the sum over all ranks.
+  virtual void fast_all_reduce(float* data, std::size_t count, const char* what);
 
   // How this rank waits. Whoever waits for an exchange that another thread makes hurries it.
   Patience& patience() { return *patience_; }
@@ -82,7 +90,7 @@ class Communicator {
   // One exchange or borrow: begins it, and looks whether it is done. `missing` names the ranks it waits for.
   virtual void begin_exchange(std::span<const Send> sends, std::span<const Receive> receives) = 0;
   virtual bool poll_exchange() = 0;
-  virtual void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows) = 0;
+  virtual void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows, Lending lending) = 0;
   virtual bool poll_borrow() = 0;
   virtual void return_borrowed() = 0;
   virtual bool all_returned() = 0;

@@ -40,7 +40,7 @@ struct CompileOptions {
   double clip_norm = 0;
   bool fast_reduction = false;  // the library's collectives instead of the fixed tree
   std::int64_t microbatches = 1;
-  std::size_t bucket_bytes = std::size_t{4} << 20;
+  std::size_t bucket_bytes = kDefaultBucketBytes;
   PipelineOptions pipeline;
 };
 

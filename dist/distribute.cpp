@@ -132,6 +132,7 @@ class Distribute {
       reduced_[b] = reduce(gradients_[b], buckets_[b]);
     }
     const ValueId loss = reduce_loss();
+    graph_.set_phase(Phase::kUpdate);
     const GradientScale scale = add_gradient_scale();
     // The next forward pass first needs the layers whose gradients came last.
     for (std::size_t b = buckets_.size(); b-- > 0;) add_update(b, scale.factor);
@@ -198,6 +199,7 @@ class Distribute {
   // A node of a microbatch. What reads states only, or nothing, is computed once and shared.
   void copy_node(const Node& node, const std::string& prefix, std::vector<ValueId>& to,
                  std::vector<bool>& invariant) {
+    graph_.set_phase(node.phase);
     bool shared = !node.op->traits().side_effect && node.op->traits().mutates == 0;
     std::vector<ValueId> inputs;
     for (const ValueId input : node.inputs) {

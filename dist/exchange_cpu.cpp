@@ -280,51 +280,77 @@ Kernel make_tree_reduce(const KernelRequest& request, Communicator& communicator
 
 // ---- tree_all_reduce ---------------------------------------------------------------------------
 
+// Inside one node small values are borrowed, which copies them once; between nodes they are sent.
+class TreeAllReduce {
+ public:
+  TreeAllReduce(const ExchangePlan& plan, std::int64_t elements, Communicator& communicator)
+      : elements_(elements), communicator_(communicator) {
+    const std::size_t bytes = static_cast<std::size_t>(elements) * sizeof(float);
+    one_node_ = std::ranges::count(plan.nodes, plan.nodes[0]) == plan.world_size();
+    std::vector<TreeNode> all;
+    for (int rank = 0; rank < plan.world_size(); ++rank) {
+      const auto theirs = plan.parts_of(rank);
+      all.insert(all.end(), theirs.begin(), theirs.end());
+      for (std::size_t k = 0; k < theirs.size(); ++k) {
+        own_.push_back(rank == plan.rank ? static_cast<int>(k) : -1);
+        if (rank != plan.rank) borrows_.push_back({rank, bytes, nullptr});
+      }
+      if (rank == plan.rank) continue;
+      for (std::size_t k = 0; k < plan.parts_of(plan.rank).size(); ++k) sends_.push_back({rank, nullptr, bytes});
+    }
+    for (const Borrow& borrow : borrows_) receives_.push_back({borrow.from, nullptr, bytes});
+    mine_ = plan.parts_of(plan.rank).size();
+    sum_ = SumProgram(sums_to_root(all, plan.microbatches), {0}, all.size());
+    parts_.resize(all.size());
+  }
+
+  std::size_t workspace_bytes() const {
+    return (sum_.scratch_floats() + receives_.size() * elements_) * sizeof(float);
+  }
+
+  void run(const Launch& launch) const {
+    float* scratch = static_cast<float*>(launch.workspace);
+    float* arriving = scratch + sum_.scratch_floats();
+    for (std::size_t i = 0; i < sends_.size(); ++i) sends_[i].data = launch.inputs[i % mine_];
+    if (one_node_) {
+      communicator_.borrow(sends_, borrows_, kWhat);
+    } else {
+      for (std::size_t i = 0; i < receives_.size(); ++i) {
+        borrows_[i].data = receives_[i].data = arriving + i * elements_;
+      }
+      communicator_.exchange(sends_, receives_, kWhat);
+    }
+    std::size_t arrivals = 0;
+    for (std::size_t p = 0; p < parts_.size(); ++p) {
+      parts_[p] = own_[p] >= 0 ? launch.input<float>(own_[p])
+                               : static_cast<const float*>(borrows_[arrivals++].data);
+    }
+    float* output = launch.output<float>(0);
+    sum_.run(parts_.data(), &output, scratch, elements_);
+    if (one_node_) communicator_.give_back(kWhat);
+  }
+
+ private:
+  static constexpr const char* kWhat = "sum of the loss";
+
+  const std::int64_t elements_;
+  Communicator& communicator_;
+  bool one_node_ = true;
+  std::size_t mine_ = 0;  // partial sums of this rank
+  std::vector<int> own_;  // by part: which of this rank's, -1 where it comes from another
+  SumProgram sum_;
+  // Of a run: only the pointers change.
+  mutable std::vector<Send> sends_;
+  mutable std::vector<Borrow> borrows_;
+  mutable std::vector<Receive> receives_;
+  mutable std::vector<const float*> parts_;
+};
+
 Kernel make_tree_all_reduce(const KernelRequest& request, Communicator& communicator) {
   const auto& op = request.op_as<TreeAllReduceOp>();
-  const ExchangePlan& plan = op.plan();
-  const auto elements = static_cast<std::size_t>(op.elements());
-  std::vector<TreeNode> all;
-  std::vector<Send> sends;
-  std::vector<Receive> receives;
-  std::vector<int> own;  // by part: which of this rank's, -1 where it arrives
-  for (int rank = 0; rank < plan.world_size(); ++rank) {
-    const auto parts = plan.parts_of(rank);
-    for (std::size_t k = 0; k < parts.size(); ++k) {
-      own.push_back(rank == plan.rank ? static_cast<int>(k) : -1);
-      if (rank != plan.rank) receives.push_back({rank, nullptr, elements * sizeof(float)});
-    }
-    all.insert(all.end(), parts.begin(), parts.end());
-    if (rank == plan.rank) continue;
-    for (std::size_t k = 0; k < plan.parts_of(plan.rank).size(); ++k) {
-      sends.push_back({rank, nullptr, elements * sizeof(float)});
-    }
-  }
-  const SumProgram program(sums_to_root(all, plan.microbatches), {0}, all.size());
-  const std::size_t mine = plan.parts_of(plan.rank).size();
-  const std::size_t workspace = (program.scratch_floats() + receives.size() * elements) * sizeof(float);
-  std::vector<const float*> parts(all.size());
-  auto run = [=, &communicator](const Launch& launch) mutable {
-    float* scratch = static_cast<float*>(launch.workspace);
-    float* arriving = scratch + program.scratch_floats();
-    for (std::size_t i = 0; i < sends.size(); ++i) sends[i].data = launch.inputs[i % mine];
-    std::size_t arrivals = 0;
-    for (std::size_t p = 0; p < parts.size(); ++p) {
-      if (own[p] >= 0) {
-        parts[p] = launch.input<float>(own[p]);
-        continue;
-      }
-      float* to = arriving + arrivals * elements;
-      receives[arrivals++].data = to;
-      parts[p] = to;
-    }
-    communicator.exchange(sends, receives, "sum of the loss");
-    float* output = launch.output<float>(0);
-    program.run(parts.data(), &output, scratch, static_cast<std::int64_t>(elements));
-  };
-  // Kernel::run is const; the lists above are the memory of its one run at a time.
-  auto shared = std::make_shared<decltype(run)>(std::move(run));
-  return {"tree_all_reduce_cpu", [shared](const Launch& launch) { (*shared)(launch); }, workspace};
+  auto reduce = std::make_shared<const TreeAllReduce>(op.plan(), op.elements(), communicator);
+  const std::size_t workspace = reduce->workspace_bytes();
+  return {"tree_all_reduce_cpu", [reduce](const Launch& launch) { reduce->run(launch); }, workspace};
 }
 
 // ---- all_gather --------------------------------------------------------------------------------
@@ -343,26 +369,26 @@ Kernel make_all_gather(const KernelRequest& request, Communicator& communicator)
 
 // ---- gather_state ------------------------------------------------------------------------------
 
+// Between nodes a chunk is sent to its leaders. Inside a node the leader writes it where it belongs in the neighbours'
+// memory: a core that writes goes on, a core that reads what another has just written waits.
 class GatherState {
  public:
   GatherState(const ExchangePlan& plan, Communicator& communicator)
       : chunks_(plan.chunks), communicator_(communicator) {
     const int home = plan.nodes[plan.rank];
-    const int nodes = *std::ranges::max_element(plan.nodes) + 1;
     for (int owner = 0; owner < plan.world_size(); ++owner) {
       if (chunks_[owner].size() == 0) continue;
-      const bool at_home = plan.nodes[owner] == home;
       const int leader = plan.leader(home, owner);
-      if (owner == plan.rank) send_to_leaders(plan, home, nodes);
-      if (!at_home && leader == plan.rank) {
+      if (owner == plan.rank) send_to_leaders(plan, home);
+      if (plan.nodes[owner] != home && leader == plan.rank) {
         receives_.push_back({owner, nullptr, bytes_of(chunks_[owner])});
         received_.push_back(owner);
       }
       if (leader == plan.rank) {
-        offer_to_neighbours(plan, owner, home);
+        borrow_from_neighbours(plan, owner, home);
       } else {
-        borrows_.push_back({leader, bytes_of(chunks_[owner]), nullptr});
-        borrowed_.push_back(owner);
+        offers_.push_back({leader, nullptr, bytes_of(chunks_[owner])});
+        offered_.push_back(owner);
       }
     }
   }
@@ -374,10 +400,10 @@ class GatherState {
     }
     if (!sends_.empty() || !receives_.empty()) communicator_.exchange(sends_, receives_, kWhat);
     for (std::size_t i = 0; i < offers_.size(); ++i) offers_[i].data = state + chunks_[offered_[i]].begin;
-    communicator_.borrow(offers_, borrows_, kWhat);
+    communicator_.borrow(offers_, borrows_, kWhat, Lending::kWrite);
     for (std::size_t i = 0; i < borrows_.size(); ++i) {
       const Range chunk = chunks_[borrowed_[i]];
-      copy_floats(state + chunk.begin, static_cast<const float*>(borrows_[i].data), chunk.size());
+      copy_floats(static_cast<float*>(borrows_[i].data), state + chunk.begin, chunk.size());
     }
     communicator_.give_back(kWhat);
   }
@@ -385,7 +411,8 @@ class GatherState {
  private:
   static constexpr const char* kWhat = "gather of parameters";
 
-  void send_to_leaders(const ExchangePlan& plan, int home, int nodes) {
+  void send_to_leaders(const ExchangePlan& plan, int home) {
+    const int nodes = *std::ranges::max_element(plan.nodes) + 1;
     for (int node = 0; node < nodes; ++node) {
       if (node == home) continue;
       sends_.push_back({plan.leader(node, plan.rank), nullptr, bytes_of(plan.chunk())});
@@ -393,11 +420,11 @@ class GatherState {
     }
   }
 
-  void offer_to_neighbours(const ExchangePlan& plan, int owner, int home) {
+  void borrow_from_neighbours(const ExchangePlan& plan, int owner, int home) {
     for (int rank = 0; rank < plan.world_size(); ++rank) {
       if (plan.nodes[rank] != home || rank == plan.rank) continue;
-      offers_.push_back({rank, nullptr, bytes_of(chunks_[owner])});
-      offered_.push_back(owner);
+      borrows_.push_back({rank, bytes_of(chunks_[owner]), nullptr});
+      borrowed_.push_back(owner);
     }
   }
 

@@ -14,8 +14,8 @@ class SameAddresses final : public SharedMemoryView {
     ref = {0, 0, reinterpret_cast<std::uintptr_t>(data)};
     return true;
   }
-  const std::byte* at(int, const SharedRef& ref) override {
-    return reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(ref.offset));
+  std::byte* at(int, const SharedRef& ref) override {
+    return reinterpret_cast<std::byte*>(static_cast<std::uintptr_t>(ref.offset));
   }
 };
 
@@ -53,8 +53,8 @@ class LocalCommunicator final : public Communicator {
     neighbours_.begin_exchange(sends, receives);
   }
   bool poll_exchange() override { return neighbours_.poll_exchange(); }
-  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows) override {
-    neighbours_.begin_borrow(offers, borrows);
+  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows, Lending lending) override {
+    neighbours_.begin_borrow(offers, borrows, lending);
   }
   bool poll_borrow() override { return neighbours_.poll_borrow(); }
   void return_borrowed() override { neighbours_.return_borrowed(); }

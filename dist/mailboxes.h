@@ -73,7 +73,7 @@ class MailboxReader {
   // The next message that was not opened yet; nullptr where there is none.
   const Mailbox::Letter* open();
   // The bytes of a small message.
-  const std::byte* bytes_of(const Mailbox::Letter& letter) const {
+  std::byte* bytes_of(const Mailbox::Letter& letter) const {
     return memory_->ring + letter.place % Mailbox::kRingBytes;
   }
   // All messages that were opened are needed no more.

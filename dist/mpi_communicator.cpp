@@ -84,6 +84,12 @@ class MpiCommunicator final : public Communicator {
     wait_for_collective(what);
   }
 
+  // Blocking: it is measured against. The watchdog ends a process that hangs in it.
+  void fast_all_reduce(float* data, std::size_t count, const char* what) override {
+    check_count(count);
+    check_mpi(MPI_Allreduce(MPI_IN_PLACE, data, static_cast<int>(count), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD), what);
+  }
+
   void fast_all_gather(float* data, std::span<const std::size_t> offsets, const char* what) override {
     const std::vector<int> counts = counts_of(offsets);
     const std::vector<int> places(offsets.begin(), offsets.end() - 1);
@@ -98,9 +104,13 @@ class MpiCommunicator final : public Communicator {
     return std::ranges::count(nodes, nodes[rank]) <= static_cast<int>(std::thread::hardware_concurrency());
   }
 
+  static void check_count(std::size_t count) {
+    check_input(count < static_cast<std::size_t>(INT_MAX), "the library's own reduction: ", count,
+                " elements at a time are more than MPI counts");
+  }
+
   static std::vector<int> counts_of(std::span<const std::size_t> offsets) {
-    check_input(offsets.back() < static_cast<std::size_t>(INT_MAX), "train.reduction = \"fast\": ",
-                offsets.back(), " elements in one bucket are more than MPI counts");
+    check_count(offsets.back());
     std::vector<int> counts;
     for (std::size_t r = 0; r + 1 < offsets.size(); ++r) {
       counts.push_back(static_cast<int>(offsets[r + 1] - offsets[r]));
@@ -152,8 +162,8 @@ class MpiCommunicator final : public Communicator {
     return true;
   }
 
-  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows) override {
-    if (neighbours_) return neighbours_->begin_borrow(offers, borrows);
+  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows, Lending lending) override {
+    if (neighbours_) return neighbours_->begin_borrow(offers, borrows, lending);
     require(offers.empty() && borrows.empty(), "this rank has no neighbours to borrow from");
   }
   bool poll_borrow() override { return !neighbours_ || neighbours_->poll_borrow(); }

@@ -84,7 +84,8 @@ bool Neighbours::receive_some(std::size_t index) {
 
 // ---- Borrowing ---------------------------------------------------------------------------------
 
-void Neighbours::begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows) {
+void Neighbours::begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows, Lending lending) {
+  lending_ = lending;
   offers_ = offers;
   borrows_ = borrows;
   offered_ = borrowed_ = 0;
@@ -95,10 +96,10 @@ bool Neighbours::post_offer(const Send& offer) {
   Ends& ends = *mailboxes_[offer.to];
   // What is small is cheaper to copy than to wait for.
   constexpr std::size_t kCheapCopy = 4096;
-  if (offer.bytes <= kCheapCopy && ends.writer.post_copy(offer.data, offer.bytes)) return true;
+  if (lending_ == Lending::kRead && offer.bytes <= kCheapCopy && ends.writer.post_copy(offer.data, offer.bytes)) return true;
   SharedRef reference;
   if (!view_->locate(offer.data, reference)) {
-    require(offer.bytes <= kCheapCopy, "memory that is not shared was offered to rank ", offer.to);
+    require(lending_ == Lending::kRead && offer.bytes <= kCheapCopy, "memory that is not shared was offered to rank ", offer.to);
     return false;
   }
   if (!ends.writer.post_reference(reference, offer.bytes)) return false;

@@ -21,7 +21,7 @@ class SharedMemoryView {
   // Where in this worker's shared memory; false where `data` is not in it.
   virtual bool locate(const void* data, SharedRef& ref) const = 0;
   // The memory of neighbour `rank` at `ref`.
-  virtual const std::byte* at(int rank, const SharedRef& ref) = 0;
+  virtual std::byte* at(int rank, const SharedRef& ref) = 0;
 };
 
 class Neighbours {
@@ -38,7 +38,7 @@ class Neighbours {
   bool poll_exchange();
 
   // The same for Communicator::borrow: REQUIRES all are neighbours.
-  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows);
+  void begin_borrow(std::span<const Send> offers, std::span<Borrow> borrows, Lending lending);
   bool poll_borrow();
   // Gives back everything that is borrowed.
   void return_borrowed();
@@ -69,6 +69,7 @@ class Neighbours {
   std::span<const Receive> receives_;
   std::span<const Send> offers_;
   std::span<Borrow> borrows_;
+  Lending lending_ = Lending::kRead;
   std::vector<std::size_t> sent_, received_;  // bytes so far, by position in the lists
   std::size_t offered_ = 0, borrowed_ = 0;    // messages so far
 };

@@ -16,7 +16,7 @@ class HeapView final : public SharedMemoryView {
   HeapView(const SharedHeap& heap, std::map<int, std::unique_ptr<PeerMemory>> peers)
       : heap_(heap), peers_(std::move(peers)) {}
   bool locate(const void* data, SharedRef& ref) const override { return heap_.locate(data, ref); }
-  const std::byte* at(int rank, const SharedRef& ref) override { return peers_.at(rank)->at(ref); }
+  std::byte* at(int rank, const SharedRef& ref) override { return peers_.at(rank)->at(ref); }
 
  private:
   const SharedHeap& heap_;

@@ -27,6 +27,7 @@ int run_command(const PlanCommand& command, const ProgramContext& context);
 int run_command(const DataInspectCommand& command, const ProgramContext& context);
 int run_command(const DataImportCommand& command, const ProgramContext& context);
 int run_command(const ReportCommand& command, const ProgramContext& context);
+int run_command(const BenchAllReduceCommand& command, const ProgramContext& context);
 int run_command(const ShowText& command, const ProgramContext& context);
 
 }  // namespace lockstep

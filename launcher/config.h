@@ -13,6 +13,7 @@
 
 #include "core/base/settings.h"
 #include "datasets/normalize.h"
+#include "dist/buckets.h"
 #include "launcher/model.h"
 #include "ops/losses/loss.h"
 #include "ops/optimizers/optimizer.h"
@@ -67,7 +68,7 @@ struct TrainConfig {
   Schedule learning_rate;  // a constant 0.001; finish() is not called yet
   TrainPrecision precision = TrainPrecision::kF32;
   ReductionKind reduction = ReductionKind::kExact;
-  std::int64_t bucket_bytes = std::int64_t{4} << 20;  // gradients that are exchanged together, at least
+  std::int64_t bucket_bytes = kDefaultBucketBytes;  // gradients that are exchanged together, at least
   double clip_norm = 0.0;  // bound of the norm of the whole gradient; 0: none
 };
 

@@ -32,6 +32,7 @@ and the result has the same bits on any number of workers.
   lockstep data info DATA       what a dataset holds
   lockstep data import FILE     make a dataset of HDF5 shards from a CSV file
   lockstep report RUN           draw a run as one HTML page
+  lockstep bench allreduce      measure the exchange between workers against MPI and memory
 
   lockstep COMMAND --help       options of a command
   lockstep --version
@@ -373,6 +374,22 @@ Command parse_report(const Arguments& given) {
   return ReportCommand{line.argument(0), line.word("output")};
 }
 
+Command parse_bench_allreduce(const Arguments& given) {
+  CommandLine line("bench allreduce", "bench allreduce [options]",
+                   "Measures the exchange of gradients and parameters between the workers, as a training does it,\n"
+                   "against MPI_Allreduce and against copying in memory. Start it under mpirun -n N.");
+  line.add()("min", value("BYTES"), "smallest size; 4 without it")(
+      "max", value("BYTES"), "largest size; 256 MiB without it")(
+      "fresh", "write the buffers before each call, as a backward pass does")("json", "print JSON");
+  if (auto help = line.parse(given)) return *help;
+  BenchAllReduceCommand command;
+  command.min_bytes = line.number("min", 4, command.min_bytes);
+  command.max_bytes = line.number("max", command.min_bytes, command.max_bytes);
+  command.fresh = line.flag("fresh");
+  command.json = line.flag("json");
+  return command;
+}
+
 using Parser = Command (*)(const Arguments&);
 
 struct NamedParser {
@@ -406,6 +423,12 @@ Command parse_data(const Arguments& given) {
                      {given.begin() + 1, given.end()});
 }
 
+Command parse_bench(const Arguments& given) {
+  if (given.empty()) bad_input("bench: expected 'allreduce' ('lockstep --help' lists all)");
+  if (given[0] == "--help" || given[0] == "-h") return ShowText{"usage: lockstep bench allreduce [options]\n"};
+  return parse_named("bench: ", {{"allreduce", parse_bench_allreduce}}, given[0], {given.begin() + 1, given.end()});
+}
+
 }  // namespace
 
 Command parse_command_line(const std::vector<std::string>& arguments) {
@@ -420,7 +443,8 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
                       {"predict", parse_predict},
                       {"plan", parse_plan},
                       {"data", parse_data},
-                      {"report", parse_report}},
+                      {"report", parse_report},
+                      {"bench", parse_bench}},
                      arguments[0], {arguments.begin() + 1, arguments.end()});
 }
 

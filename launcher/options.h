@@ -87,8 +87,15 @@ struct ReportCommand {
   std::string output;  // without --output "<run>/report.html"
 };
 
+struct BenchAllReduceCommand {
+  std::int64_t min_bytes = 4, max_bytes = std::int64_t{256} << 20;
+  bool fresh = false;  // buffers are written before each call
+  bool json = false;
+};
+
 using Command = std::variant<ShowText, TrainCommand, EvaluateCommand, PredictCommand, PlanCommand,
-                             DataInspectCommand, DataImportCommand, ReportCommand>;
+                             DataInspectCommand, DataImportCommand, ReportCommand,
+                             BenchAllReduceCommand>;
 
 // `arguments` are those after the program's name. None at all is the same as --help.
 Command parse_command_line(const std::vector<std::string>& arguments);

@@ -22,7 +22,7 @@ class PlannedWorld final : public Communicator {
  private:
   void begin_exchange(std::span<const Send>, std::span<const Receive>) override { refuse(); }
   bool poll_exchange() override { return true; }
-  void begin_borrow(std::span<const Send>, std::span<Borrow>) override { refuse(); }
+  void begin_borrow(std::span<const Send>, std::span<Borrow>, Lending) override { refuse(); }
   bool poll_borrow() override { return true; }
   void return_borrowed() override {}
   bool all_returned() override { return true; }

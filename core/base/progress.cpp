@@ -1,5 +1,7 @@
 #include "core/base/progress.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -26,6 +28,17 @@ std::int64_t monotonic_nanoseconds() {
       .count();
 }
 
+namespace {
+
+// Cheaper and good to some milliseconds, which is all that the ring of collectives needs. The same clock as the other.
+std::int64_t coarse_nanoseconds() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+}
+
+}  // namespace
+
 Progress::Progress() : since_(monotonic_nanoseconds()) {}
 
 void Progress::enter(Phase phase, std::int64_t now) {
@@ -45,7 +58,7 @@ void Progress::begin_collective(const char* what, std::uint64_t bytes) {
   slot.number.store(0, std::memory_order_relaxed);  // readers pass over it while it changes
   slot.what.store(what, std::memory_order_relaxed);
   slot.bytes.store(bytes, std::memory_order_relaxed);
-  slot.begun.store(monotonic_nanoseconds(), std::memory_order_relaxed);
+  slot.begun.store(coarse_nanoseconds(), std::memory_order_relaxed);
   slot.ended.store(0, std::memory_order_relaxed);
   slot.number.store(number, std::memory_order_release);
   collectives_.store(number, std::memory_order_release);
@@ -53,7 +66,7 @@ void Progress::begin_collective(const char* what, std::uint64_t bytes) {
 
 void Progress::end_collective() {
   Slot& slot = ring_[collectives_.load(std::memory_order_relaxed) % kRing];
-  slot.ended.store(monotonic_nanoseconds(), std::memory_order_release);
+  slot.ended.store(coarse_nanoseconds(), std::memory_order_release);
 }
 
 ProgressSnapshot Progress::snapshot() const {

@@ -35,7 +35,7 @@ struct CollectiveRecord {
   std::uint64_t number = 0;      // counts from 1 in each worker
   const char* what = "";         // a string literal
   std::uint64_t bytes = 0;       // that this worker receives
-  std::int64_t begun = 0, ended = 0;  // monotonic nanoseconds; ended 0: it still waits
+  std::int64_t begun = 0, ended = 0;  // monotonic, to some milliseconds; ended 0: it still waits
 };
 
 struct ProgressSnapshot {
