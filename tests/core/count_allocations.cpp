@@ -4,13 +4,16 @@
 #include <cstdlib>
 #include <new>
 
+extern "C" const char __executable_start, etext;  // by the linker: the program's own code
+
 namespace lockstep {
 namespace {
 
-std::atomic<std::int64_t> calls{0};
+std::atomic<std::int64_t> calls{0}, own_calls{0};
 
-void* counted(std::size_t bytes) {
+void* counted(std::size_t bytes, const void* caller) {
   ++calls;
+  if (caller >= &__executable_start && caller < &etext) ++own_calls;
   if (void* data = std::malloc(bytes)) return data;
   throw std::bad_alloc();
 }
@@ -18,11 +21,12 @@ void* counted(std::size_t bytes) {
 }  // namespace
 
 std::int64_t allocations_so_far() { return calls; }
+std::int64_t own_allocations_so_far() { return own_calls; }
 
 }  // namespace lockstep
 
-void* operator new(std::size_t bytes) { return lockstep::counted(bytes); }
-void* operator new[](std::size_t bytes) { return lockstep::counted(bytes); }
+void* operator new(std::size_t bytes) { return lockstep::counted(bytes, __builtin_return_address(0)); }
+void* operator new[](std::size_t bytes) { return lockstep::counted(bytes, __builtin_return_address(0)); }
 void operator delete(void* data) noexcept { std::free(data); }
 void operator delete[](void* data) noexcept { std::free(data); }
 void operator delete(void* data, std::size_t) noexcept { std::free(data); }
