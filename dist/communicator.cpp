@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 
 #include "core/base/error.h"
 #include "core/base/lanes.h"
@@ -30,24 +31,25 @@ void Communicator::wait_for(const Poll& poll, const char* what) {
 
 // What was begun is abandoned: the process ends after this.
 void Communicator::fail_late(const char* what, double waited) const {
-  environment_failed(what, ": rank ", rank(), " waited ", waited, " s (run.deadline is ", deadline_,
-                     ") for rank ", missing());
+  throw LateError(ErrorKind::kEnvironment, text(what, ": rank ", rank(), " waited ", waited, " s (run.deadline is ",
+                                                deadline_, ") for rank ", missing()));
 }
 
 namespace {
 
-// Tells the watcher of one wait; also when it fails.
+// Tells the watcher of one wait. One that fails has no end: the watcher sees who waited for whom.
 class Reported {
  public:
   Reported(Progress* progress, const char* what, std::size_t bytes) : progress_(progress) {
     if (progress_ != nullptr) progress_->begin_collective(what, bytes);
   }
   ~Reported() {
-    if (progress_ != nullptr) progress_->end_collective();
+    if (progress_ != nullptr && std::uncaught_exceptions() == exceptions_) progress_->end_collective();
   }
 
  private:
   Progress* progress_;
+  const int exceptions_ = std::uncaught_exceptions();
 };
 
 template <typename List>

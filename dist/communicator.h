@@ -3,8 +3,8 @@
 //   mpi_communicator    ranks as processes, through shared memory on one node and messages between nodes
 // and by the world of one, for which nothing is sent. On a GPU a communicator of NCCL takes this place.
 //
-// Called by one thread of a rank at a time. Every wait has a deadline; when it passes, the call throws failed
-// environment naming what was exchanged, the ranks that are missing and how long it waited. `what` names an exchange in
+// Called by one thread of a rank at a time. Every wait has a deadline; when it passes, the call throws a LateError
+// naming what was exchanged, the ranks that are missing and how long it waited. `what` names an exchange in
 // messages and must live for ever (a literal). All ranks make the same calls in the same order.
 #pragma once
 
@@ -15,11 +15,18 @@
 #include <string>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/base/patience.h"
 #include "core/base/progress.h"
 #include "core/device/shared_heap.h"
 
 namespace lockstep {
+
+// A wait for other ranks that passed its deadline.
+class LateError : public Error {
+ public:
+  using Error::Error;
+};
 
 struct Send {
   int to = 0;

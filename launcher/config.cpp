@@ -80,6 +80,7 @@ RunConfig read_run(Settings& section) {
   run.seed = std::uint64_t(integer_from(section, "seed", std::int64_t(run.seed), 0));
   run.threads = integer_from(section, "threads", run.threads, 1);
   run.deadline = real_from(section, "deadline", run.deadline, true);
+  run.check_every = integer_from(section, "check_every", run.check_every, 0);
   run.time_limit = real_from(section, "time_limit", run.time_limit, false);
   return run;
 }

@@ -64,11 +64,13 @@ int run_command(const EvaluateCommand& command, const ProgramContext& context) {
     check_input(subset.dataset != nullptr, run.path(),
                 ": was trained without test data; name some with --data");
   });
-  const EvaluationDetail detail = evaluate_in_detail(*setup->training, subset);
-  if (setup->worker->rank() != 0) return kExitDone;
-  if (command.data.empty()) local_files().write_atomic(run.evaluation(), detail.json);
-  if (!command.quiet) print_metrics(detail.metrics, subset.size());
-  return kExitDone;
+  return setup->guarded([&] {
+    const EvaluationDetail detail = evaluate_in_detail(*setup->training, subset);
+    if (setup->worker->rank() != 0) return kExitDone;
+    if (command.data.empty()) local_files().write_atomic(run.evaluation(), detail.json);
+    if (!command.quiet) print_metrics(detail.metrics, subset.size());
+    return kExitDone;
+  });
 }
 
 int run_command(const PredictCommand& command, const ProgramContext&) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/base/error.h"
+#include "dist/agree.h"
 #include "launcher/checkpoint.h"
 
 namespace lockstep {
@@ -25,7 +26,11 @@ class FitLoop {
 
   FitStatus run() {
     const std::int64_t per_epoch = training_.steps_per_epoch();
+    Progress& progress = training_.worker().progress();
     while (training_.step() < training_.total_steps()) {
+      progress.begin_step(training_.step() + 1);
+      if (options_.before_step) options_.before_step(training_.step() + 1);
+      if (check_is_due(training_.step() + 1)) training_.check_replicas();
       const StepResult result = training_.run_step();
       if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) fail(result);
       const std::int64_t step = training_.step();
@@ -45,6 +50,7 @@ class FitLoop {
   void evaluate(std::int64_t epoch, bool last) {
     const std::int64_t every = training_.config().evaluate.every;
     if (!training_.data().has_test() || (!last && (every == 0 || epoch % every != 0))) return;
+    training_.worker().progress().enter(Phase::kEvaluation);
     const auto start = Clock::now();
     Evaluation record{training_.step(), epoch, training_.evaluate(training_.data().test), 0};
     record.seconds = seconds_since(start);
@@ -56,8 +62,15 @@ class FitLoop {
     return every == 0 ? epoch_ends : step % every == 0;
   }
 
+  bool check_is_due(std::int64_t step) const {
+    const std::int64_t every = training_.config().run.check_every;
+    return every > 0 && step % every == 0;
+  }
+
   void save() {
     if (options_.checkpoint_directory.empty()) return;
+    training_.check_replicas();
+    training_.worker().progress().enter(Phase::kCheckpoint);
     const auto start = Clock::now();
     save_checkpoint(training_, options_.checkpoint_directory, training_.config().checkpoint.keep);
     observer_.on_checkpoint(training_.step(), seconds_since(start));
@@ -83,11 +96,13 @@ class FitLoop {
             ? std::string("the parameters are those before this step")
             : text("the state before this step is kept in ", options_.checkpoint_directory);
     const bool loss = !std::isfinite(result.loss);
-    environment_failed("step ", training_.step() + 1, ": the ", loss ? "loss" : "gradient norm",
-                       " is ", loss ? result.loss : result.gradient_norm,
-                       where.empty() ? std::string() : text("; it begins in ", where),
-                       "; the learning rate is ", result.learning_rate, ", try a smaller one or train.clip_norm; ",
-                       kept);
+    // All ranks are here with the same message.
+    throw SharedError(ErrorKind::kEnvironment,
+                      text("step ", training_.step() + 1, ": the ", loss ? "loss" : "gradient norm", " is ",
+                           loss ? result.loss : result.gradient_norm,
+                           where.empty() ? std::string() : text("; it begins in ", where),
+                           "; the learning rate is ", result.learning_rate,
+                           ", try a smaller one or train.clip_norm; ", kept));
   }
 
   Training& training_;

@@ -31,6 +31,8 @@ struct FitOptions {
   std::string checkpoint_directory;  // empty: no checkpoints
   // Asked now and then on every rank; if any rank says yes, all stop after the same step.
   std::function<bool()> stop_requested;
+  // Called before each step, with its number from 1.
+  std::function<void(std::int64_t step)> before_step;
 };
 
 enum class FitStatus { kDone, kStopped };
@@ -38,7 +40,8 @@ enum class FitStatus { kDone, kStopped };
 // Trains from training.step() to training.total_steps(). Evaluates training.data().test, where there is one, every
 // evaluate.every epochs and at the end; writes a checkpoint every checkpoint.every_steps steps (0: at the end of
 // every epoch), at the end and when it is stopped. Throws failed environment, after writing a checkpoint of the last
-// good state, where loss or gradient become NaN or infinite.
+// good state, where loss or gradient become NaN or infinite; and, writing nothing, where the replicas of the workers differ
+// (compared every run.check_every steps and before each checkpoint).
 FitStatus fit(Training& training, const FitOptions& options, FitObserver& observer);
 
 }  // namespace lockstep

@@ -174,6 +174,12 @@ void add_settings(CommandLine& line) {
              "layer.hidden.units=64 (by name); may be repeated");
 }
 
+void add_faults(CommandLine& line) {
+  line.add()("inject", values("FAULT@RANK:STEP"),
+             "commit a fault to see what happens, as kill@2:10: exception, abort, segfault, kill, exit, stop, sleep, "
+             "slow-data, nan or flip; may be repeated");
+}
+
 void add_passes(CommandLine& line) {
   line.add()("print-after", values("PASS"), "print the graph after that pass; may be repeated");
   line.add()("disable-pass", values("PASS"), "leave out an optional pass; may be repeated");
@@ -190,6 +196,7 @@ Command parse_train(const Arguments& given) {
   line.add()("resume", "go on from the newest checkpoint of the run; afresh where there is none");
   line.add()("overwrite", "remove the run that the directory holds");
   line.add()("quiet", "print nothing but errors");
+  add_faults(line);
   add_passes(line);
   line.arguments({"CONFIG"});
   if (auto help = line.parse(given)) return *help;
@@ -207,6 +214,7 @@ Command parse_train(const Arguments& given) {
     line.refuse("--resume and --overwrite exclude each other: one keeps the run, one removes it");
   }
   command.quiet = line.flag("quiet");
+  command.inject = line.list("inject");
   command.print_after = line.list("print-after");
   command.disable_pass = line.list("disable-pass");
   return command;

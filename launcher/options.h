@@ -29,6 +29,7 @@ struct TrainCommand {
   bool resume = false;
   bool overwrite = false;  // never together with `resume`
   bool quiet = false;
+  std::vector<std::string> inject;        // faults to order, "kill@2:10", for launcher/fault.h
   std::vector<std::string> print_after;   // passes whose result is printed
   std::vector<std::string> disable_pass;  // optional passes that are left out
 };

@@ -40,17 +40,37 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
   setup->worker = std::make_unique<Worker>(join_world(environment.world, config.run.deadline),
                                            static_cast<int>(config.run.threads));
   Worker& worker = *setup->worker;
-  together(worker.communicator(), [&] {
-    if (broken) std::rethrow_exception(broken);
-    setup->data = open_run_data(config);
-    setup->training =
-        std::make_unique<Training>(worker, config, setup->data, options.pipeline);
-    if (options.compile_training) setup->training->training_plan();
+  if (worker.world_size() > 1) {
+    setup->watchdog = std::make_unique<Watchdog>(worker.communicator(), worker.progress(), config.run.deadline);
+  }
+  setup->guarded([&] {
+    together(worker.communicator(), [&] {
+      if (broken) std::rethrow_exception(broken);
+      setup->data = open_run_data(config);
+      setup->training =
+          std::make_unique<Training>(worker, config, setup->data, options.pipeline);
+      if (options.compile_training) setup->training->training_plan();
+    });
+    agree(worker.communicator(),
+          {{"configuration", config_hash(config)},
+           {"dataset", hex_of(setup->data.train.dataset->fingerprint())}});
+    return 0;
   });
-  agree(worker.communicator(),
-        {{"configuration", config_hash(config)},
-         {"dataset", hex_of(setup->data.train.dataset->fingerprint())}});
   return setup;
+}
+
+int Setup::guarded(const std::function<int()>& body) {
+  try {
+    return body();
+  } catch (const SharedError&) {
+    throw;  // all ranks know it
+  } catch (const LateError& error) {
+    if (watchdog) watchdog->fail_late(error.what());
+    throw;
+  } catch (const std::exception& error) {
+    if (watchdog) watchdog->fail(error.what());
+    throw;
+  }
 }
 
 }  // namespace lockstep

@@ -1,10 +1,12 @@
 // From a configuration to a training that is ready to run, checked on all ranks: what cannot work is refused here.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "dist/watchdog.h"
 #include "launcher/environment.h"
 #include "launcher/options.h"
 #include "launcher/training.h"
@@ -25,6 +27,10 @@ struct Setup {
   std::unique_ptr<Worker> worker;
   RunData data;
   std::unique_ptr<Training> training;
+  std::unique_ptr<Watchdog> watchdog;  // null in a world of one
+
+  // Runs what comes after the preparation. An error of this rank alone is told by the watchdog, which ends all ranks.
+  int guarded(const std::function<int()>& body);
 };
 
 // Joins the world, reads the configuration, opens the data, compiles, and compares the ranks. Errors are those of all ranks

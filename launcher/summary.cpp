@@ -116,12 +116,42 @@ Summary read_summary(const std::string& path) {
   return out;
 }
 
+namespace {
+
+Json json_of(const RankState& state) {
+  Json json;
+  json["rank"] = state.rank;
+  json["host"] = state.host;
+  json["process"] = state.process;
+  json["phase"] = name_of(state.phase);
+  json["step"] = state.step;
+  json["phase_seconds"] = state.phase_seconds;
+  json["heard_seconds_ago"] = state.heard;
+  json["collectives"] = Json::array();
+  for (const RankState::Collective& one : state.collectives) {
+    json["collectives"].push_back({{"number", one.number},
+                                   {"what", one.what},
+                                   {"bytes", one.bytes},
+                                   {"begun_seconds_ago", one.begun},
+                                   {"seconds", one.seconds < 0 ? Json() : Json(one.seconds)}});
+  }
+  return json;
+}
+
+}  // namespace
+
 std::string to_json(const Failure& failure) {
   Json json;
   json["kind"] = failure.kind;
   json["rank"] = failure.rank;
   json["step"] = failure.step;
   json["message"] = failure.message;
+  if (!failure.ranks.empty()) {
+    json["host"] = failure.host;
+    json["phase"] = failure.phase;
+    json["ranks"] = Json::array();
+    for (const RankState& state : failure.ranks) json["ranks"].push_back(json_of(state));
+  }
   return dumped(json);
 }
 

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "dist/watchdog.h"
+
 namespace lockstep {
 
 // Fields are keys of summary.json, in this order. A number that is not finite is null there.
@@ -38,9 +40,11 @@ Summary read_summary(const std::string& path);
 // Fields are keys of failure.json, in this order.
 struct Failure {
   std::string kind;  // "bad input", "environment", "invariant"
-  int rank = 0;
-  std::int64_t step = 0;  // the last one that was done
+  int rank = 0;      // that is to blame
+  std::int64_t step = 0;  // the one that ran
   std::string message;    // one line
+  std::string host = {}, phase = {};  // of that rank, where the watchdog told it
+  std::vector<RankState> ranks = {};  // all, as they were heard of last
 };
 
 std::string to_json(const Failure& failure);

@@ -14,6 +14,7 @@
 #include "launcher/checkpoint.h"
 #include "launcher/commands.h"
 #include "launcher/evaluation_detail.h"
+#include "launcher/fault.h"
 #include "launcher/fit.h"
 #include "launcher/log.h"
 #include "launcher/run_directory.h"
@@ -216,47 +217,77 @@ void print_result(const Summary& summary, const RunDirectory& run) {
   std::printf("%s\nrun directory: %s\n", line.c_str(), run.path().c_str());
 }
 
+// failure.json of what all ranks know; what one rank alone knows is told by the watchdog.
+void write_shared_failure(const RunDirectory& run, const Setup& setup, const std::exception& error) {
+  const auto* known = dynamic_cast<const Error*>(&error);
+  const bool invariant = known != nullptr && known->kind() == ErrorKind::kInvariant;
+  write_failure(run.failure(), {.kind = invariant ? "invariant" : "environment",
+                                .rank = setup.worker->rank(),
+                                .step = setup.training->step(),
+                                .message = error.what()});
+}
+
+// The watchdog's thread calls this on the rank that tells a fault.
+void tell_fault(const RunDirectory& run, const FaultReport& report) {
+  std::fprintf(stderr, "lockstep: %s\n", report.to_string().c_str());
+  write_failure(run.failure(), {.kind = "environment",
+                                .rank = report.culprit.rank,
+                                .step = report.culprit.step,
+                                .message = report.to_string(),
+                                .host = report.culprit.host,
+                                .phase = name_of(report.culprit.phase),
+                                .ranks = report.ranks});
+}
+
+int train(const TrainCommand& command, const ProgramContext& context, Setup& setup, const RunDirectory& run,
+          const std::vector<Fault>& faults) {
+  Training& training = *setup.training;
+  const bool first = setup.worker->rank() == 0;
+  StopSignal signal;
+  const double limit = setup.config.run.time_limit;
+  RunWriter writer(training, run, command, context);
+  const FitOptions options{
+      .checkpoint_directory = run.checkpoints(),
+      .stop_requested = [&] { return signal.arrived() || (limit > 0 && writer.seconds() > limit); },
+      .before_step = [&](std::int64_t step) { commit_faults(faults, step, training); }};
+  const FitStatus status = fit(training, options, writer);
+  EvaluationDetail detail;
+  if (training.data().has_test()) detail = evaluate_in_detail(training, training.data().test);
+  setup.worker->progress().enter(Phase::kFinish);
+  const Summary summary = summary_of(setup, writer, status, detail.metrics);
+  if (first) {
+    writer.finish();
+    if (!detail.json.empty()) local_files().write_atomic(run.evaluation(), detail.json);
+    write_summary(run.summary(), summary);
+    if (!command.quiet) print_result(summary, run);
+  }
+  return status == FitStatus::kDone ? kExitDone : kExitStopped;
+}
+
 }  // namespace
 
 int run_command(const TrainCommand& command, const ProgramContext& context) {
+  std::vector<Fault> faults;
+  for (const std::string& fault : command.inject) faults.push_back(parse_fault(fault));
   const auto setup = set_up({.config_path = command.config,
                              .overrides = command.set,
                              .device = command.device,
                              .pipeline = {command.print_after, command.disable_pass, &std::cout}},
                             context.environment);
-  Training& training = *setup->training;
-  const bool first = setup->worker->rank() == 0;
-  const RunDirectory run = prepare_directory(command, *setup);
-  resume_or_initialize(command, run, *setup);
-  try {
-    StopSignal signal;
-    const double limit = setup->config.run.time_limit;
-    RunWriter writer(training, run, command, context);
-    const FitOptions options{
-        .checkpoint_directory = run.checkpoints(),
-        .stop_requested = [&] { return signal.arrived() || (limit > 0 && writer.seconds() > limit); }};
-    const FitStatus status = fit(training, options, writer);
-    EvaluationDetail detail;
-    if (training.data().has_test()) detail = evaluate_in_detail(training, training.data().test);
-    const Summary summary = summary_of(*setup, writer, status, detail.metrics);
-    if (first) {
-      writer.finish();
-      if (!detail.json.empty()) local_files().write_atomic(run.evaluation(), detail.json);
-      write_summary(run.summary(), summary);
-      if (!command.quiet) print_result(summary, run);
+  return setup->guarded([&] {
+    const RunDirectory run = prepare_directory(command, *setup);
+    if (setup->watchdog) {
+      setup->watchdog->on_fault([run](const FaultReport& report) { tell_fault(run, report); });
     }
-    return status == FitStatus::kDone ? kExitDone : kExitStopped;
-  } catch (const std::exception& error) {
-    if (first) {
-      const auto* known = dynamic_cast<const Error*>(&error);
-      const bool invariant = known != nullptr && known->kind() == ErrorKind::kInvariant;
-      write_failure(run.failure(), {.kind = invariant ? "invariant" : "environment",
-                                    .rank = setup->worker->rank(),
-                                    .step = training.step(),
-                                    .message = error.what()});
+    resume_or_initialize(command, run, *setup);
+    try {
+      return train(command, context, *setup, run, faults);
+    } catch (const std::exception& error) {
+      const bool told_by_watchdog = setup->watchdog && dynamic_cast<const SharedError*>(&error) == nullptr;
+      if (setup->worker->rank() == 0 && !told_by_watchdog) write_shared_failure(run, *setup, error);
+      throw;
     }
-    throw;
-  }
+  });
 }
 
 }  // namespace lockstep

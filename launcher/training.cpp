@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/base/hash.h"
 #include "core/base/random.h"
+#include "dist/agree.h"
 
 namespace lockstep {
 namespace {
@@ -203,6 +204,7 @@ void Training::fill(BoundPlan& bound, Loader& loader, std::int64_t epoch, std::i
                     Range range) {
   if (range.size() == 0) return;
   loader.fill(epoch, batch, {range.begin, range.end}, bound.buffers);
+  if (spoilt_step_ == step_ + 1) *static_cast<float*>(bound.buffers.inputs.at(0)) = std::nanf("");
 }
 
 // ---- Steps -------------------------------------------------------------------------------------
@@ -215,6 +217,7 @@ StepResult Training::run_step() {
   result.samples = samples;
   result.learning_rate = schedule_.at(step_);
 
+  worker_.progress().enter(Phase::kData);
   const auto start = Clock::now();
   const SampleRange range = range_of_rank(samples);
   fill(bound, loader_, epoch, batch, {range.begin, range.end});
@@ -253,10 +256,37 @@ std::string Training::find_not_finite() {
       break;
     }
   }
-  for (const std::string& name : gather_texts(worker_.communicator(), found, "search for NaN")) {
-    if (!name.empty()) return name;
+  const auto all = gather_texts(worker_.communicator(), found, "search for NaN");
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (!all[rank].empty()) return all.size() == 1 ? all[rank] : text(all[rank], " on rank ", rank);
   }
   return {};
+}
+
+void Training::check_replicas() {
+  if (worker_.world_size() == 1) return;
+  std::vector<NamedTensor> all = parameters();
+  for (const NamedTensor& tensor : statistics()) all.push_back(tensor);
+  std::vector<Claim> claims;
+  std::uint64_t together = 0;
+  for (const NamedTensor& tensor : all) {
+    const std::uint64_t hash = xxh3(std::as_bytes(tensor.values));
+    claims.push_back({tensor.name, hex_of(hash)});
+    together = together * 0x9E3779B97F4A7C15ull + hash;
+  }
+  // One exchange where all is well; tensor by tensor where it is not.
+  bool equal = true;
+  for (const std::string& theirs : gather_texts(worker_.communicator(), hex_of(together), "check of the replicas")) {
+    equal = equal && theirs == hex_of(together);
+  }
+  if (equal) return;
+  try {
+    agree(worker_.communicator(), claims);
+  } catch (const SharedError& error) {
+    throw SharedError(ErrorKind::kEnvironment,
+                      text("step ", step_, ": the replicas are no longer equal: ", error.what(),
+                           " (hashes): faulty memory or hardware there? The last checkpoint is good"));
+  }
 }
 
 // ---- Evaluation --------------------------------------------------------------------------------

@@ -61,8 +61,14 @@ class Training {
   StepResult run_step();
 
   // Where the first value that is not finite arises in the batch that run_step() just refused: "layer conv1
-  // (output)". All ranks call it; the answer is the same on all.
+  // (output)", and on which rank. All ranks call it; the answer is the same on all.
   std::string find_not_finite();
+
+  // Throws a SharedError naming the ranks and the tensors that differ where the workers do not all have the same
+  // parameters and statistics. All ranks call it.
+  void check_replicas();
+  // This rank's batch of the next step has a NaN: to try out what happens then.
+  void spoil_next_batch() { spoilt_step_ = step_ + 1; }
 
   // Evaluates every sample of the subset exactly once, on all ranks together. `outputs_of`, where given, is called on
   // the rank that computed them with the outputs of each batch: (first position in the subset, samples, outputs).
@@ -116,6 +122,7 @@ class Training {
   Schedule schedule_;
   std::int64_t total_steps_ = 0;
   std::int64_t step_ = 0;
+  std::int64_t spoilt_step_ = 0;
   std::map<std::int64_t, std::unique_ptr<BoundPlan>> training_plans_;
   std::map<std::pair<std::int64_t, bool>, std::unique_ptr<BoundPlan>> inference_plans_;
 

@@ -49,6 +49,7 @@ void Progress::enter(Phase phase, std::int64_t now) {
 
 void Progress::begin_step(std::int64_t step) {
   step_.store(step, std::memory_order_relaxed);
+  phase_.store(Phase::kData, std::memory_order_relaxed);
   since_.store(monotonic_nanoseconds(), std::memory_order_relaxed);
 }
 

@@ -53,6 +53,7 @@ class Progress {
 
   void enter(Phase phase) { enter(phase, monotonic_nanoseconds()); }
   void enter(Phase phase, std::int64_t now);
+  // A step begins with its data.
   void begin_step(std::int64_t step);
   Phase phase() const { return phase_.load(std::memory_order_relaxed); }
 

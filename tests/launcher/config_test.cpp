@@ -317,7 +317,7 @@ TEST(Config, RefusesProbabilitiesBeforeALossOfLogits) {
 TEST(Config, WritesEveryDefault) {
   const Config config = Tree().read();
   for (const char* line :
-       {"[run]\nseed = 42\nthreads = 1\ndeadline = 300.0\ntime_limit = 0.0\n", "split = 0.2\n",
+       {"[run]\nseed = 42\nthreads = 1\ndeadline = 300.0\ncheck_every = 1000\ntime_limit = 0.0\n", "split = 0.2\n",
         "train = \"digits\"\n", "microbatches = \"auto\"\n", "metrics = [\"accuracy\"]\n",
         "[checkpoint]\nevery_steps = 0\nkeep = 3\n",
         "[[layer]]\ntype = \"dense\"\nname = \"dense\"\ninputs = [\"x\"]\nunits = 10\n"

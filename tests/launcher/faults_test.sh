@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Faults of one of four workers: each ends the whole run soon, is told in one line that names rank, place and cause, and stands
+# in failure.json. Arguments: the program, the source.
+set -euo pipefail
+lockstep=$1 source=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp
+deadline=2
+
+fail() {
+  echo "$1"
+  cat "$work/out"
+  exit 1
+}
+
+run() {  # COMMAND...: its output, exit code and seconds
+  local begin=$SECONDS
+  code=0
+  timeout -k 1 60 "$@" > "$work/out" 2>&1 || code=$?
+  took=$((SECONDS - begin))
+}
+
+# fault FAULT WORDS [MORE ARGUMENTS]: the one line must match WORDS.
+fault() {
+  local name=$1 words=$2
+  shift 2
+  rm -rf "$work/run"
+  run mpirun --oversubscribe --bind-to none -n 4 "$lockstep" train "$source/examples/digits-mlp.toml" \
+    --run "$work/run" --quiet --set train.epochs=500 --set run.deadline=$deadline --inject "$name" "$@"
+  test "$code" != 0 || fail "$name: exit code 0"
+  test "$took" -le $((deadline + 5)) || fail "$name: took $took s"
+  test "$(grep -c '^lockstep:' "$work/out")" = 1 || fail "$name: not told in one line"
+  grep '^lockstep:' "$work/out" | grep -Eq "$words" || fail "$name: expected: $words"
+  test -s "$work/run/failure.json" || fail "$name: no failure.json"
+  ! pgrep -f "train .* --run $work/run" > /dev/null || fail "$name: a process is left"
+}
+
+fault kill@2:50 'rank 2 on .* \(process [0-9]+\) is gone: it was killed'
+grep -q '"ranks"' "$work/run/failure.json"
+test "$(grep -c '"host"' "$work/run/failure.json")" = 5 || fail "failure.json has not all four ranks"
+fault kill@0:50 'rank 0 on .* is gone: it was killed'
+fault exit@3:50 'rank 3 on .* is gone: .* ended without a word'
+fault abort@1:50 'rank 1 on .* died of SIGABRT'
+fault segfault@2:50 'rank 2 on .* died of SIGSEGV'
+fault exception@2:50 'rank 2 on .* failed: an error to order .* in data of step 50'
+fault exception@0:50 'rank 0 on .* failed: an error to order'
+fault stop@2:50 'rank 2 on .* is silent for 2\.[0-9] s: it is stopped \(SIGSTOP\)'
+fault sleep@3:50 'rank 3 on .* is late: rank [0-9] waits for it in "[a-z ]+" since 2\.[0-9] s, in forward of step 50'
+fault slow-data@1:50 'rank 1 on .* is late: .* in data of step 50'
+fault nan@1:50 'step 50: the gradient norm is -?nan; it begins in .* on rank 1; the learning rate is'
+fault flip@2:51 'step 50: the replicas are no longer equal: .* rank 2 has' --set run.check_every=1
+
+# What was saved before a fault is there, and the run goes on from it.
+fault kill@1:50 'rank 1 on .* is gone' --set checkpoint.every_steps=20
+run mpirun --oversubscribe --bind-to none -n 3 "$lockstep" train "$source/examples/digits-mlp.toml" \
+  --run "$work/run" --set train.epochs=500 --set checkpoint.every_steps=20 --set train.steps=60 --resume
+test "$code" = 0 || fail "resume: exit code $code"
+grep -q 'resumed from .*step-00000040' "$work/out" || fail "resume: not from step 40"
+
+# Faults of the preparation are those of all: exit code 2, nothing written.
+run mpirun --oversubscribe --bind-to none \
+  -n 2 "$lockstep" train "$source/examples/digits-mlp.toml" --run "$work/odd" : \
+  -n 1 "$lockstep" train "$source/examples/digits-mlp.toml" --run "$work/odd" --set run.seed=7
+test "$code" = 2 || fail "differing configuration: exit code $code"
+grep -q 'the workers disagree on the configuration: rank 2' "$work/out" || fail "differing configuration"
+test ! -e "$work/odd"
+run mpirun --oversubscribe --bind-to none \
+  -n 2 "$lockstep" train "$source/examples/digits-mlp.toml" --run "$work/odd" : \
+  -n 1 "$lockstep" train "$source/examples/digits-mlp.toml" --run "$work/odd" --set 'data.train="missing.h5"'
+test "$code" = 2 || fail "missing data: exit code $code"
+grep -q 'rank 2: .*missing.h5' "$work/out" || fail "missing data"
