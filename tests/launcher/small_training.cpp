@@ -34,10 +34,10 @@ std::vector<std::byte> bytes_of(const std::vector<T>& values) {
 
 }  // namespace
 
-std::shared_ptr<const Dataset> hashed_images(std::int64_t samples) {
+std::shared_ptr<const Dataset> hashed_images(std::int64_t samples, int classes) {
   std::vector<std::int32_t> labels;
   for (const float u : hashed_values(samples, 11, 0.5)) {
-    labels.push_back(std::clamp(static_cast<int>(std::floor((u + 0.5) * 10)), 0, 9));
+    labels.push_back(std::clamp(static_cast<int>(std::floor((u + 0.5) * 10)), 0, 9) % classes);
   }
   return Dataset::from_memory(
       "images", {{"x", DType::kF32, {samples, 8, 8, 1}, bytes_of(hashed_values(samples * 64, 7, 1.0))},

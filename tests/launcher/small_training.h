@@ -18,8 +18,8 @@ std::vector<float> hashed_values(std::int64_t count, std::uint32_t salt, double 
 // FNV-1a of a text, 16 bits.
 std::uint32_t salt_of(const std::string& text);
 
-// Images f32 (samples, 8, 8, 1) named "x" and labels i32 in [0, 10) named "y".
-std::shared_ptr<const Dataset> hashed_images(std::int64_t samples);
+// Images f32 (samples, 8, 8, 1) named "x" and labels i32 in [0, classes) named "y".
+std::shared_ptr<const Dataset> hashed_images(std::int64_t samples, int classes = 10);
 
 Config config_from(const std::string& toml);
 
