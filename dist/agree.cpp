@@ -9,7 +9,7 @@ namespace lockstep {
 void agree(Communicator& communicator, const std::vector<Claim>& claims) {
   if (communicator.size() == 1) return;
   for (const Claim& claim : claims) {
-    const auto values = gather_texts(communicator, claim.value, claim.what.c_str());
+    const auto values = gather_texts(communicator, claim.value, "comparison of the ranks");
     std::map<std::string, int> votes;
     for (const std::string& value : values) ++votes[value];
     if (votes.size() == 1) continue;

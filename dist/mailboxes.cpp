@@ -27,11 +27,12 @@ bool MailboxWriter::post_reference(const SharedRef& reference, std::size_t bytes
 
 bool MailboxWriter::post_copy(const void* data, std::size_t bytes) {
   if (!reclaim()) return false;
-  std::uint64_t place = ring_end_;
+  constexpr std::uint64_t kLine = 64;  // messages begin on cache lines, so that any type may be read in place
+  std::uint64_t place = (ring_end_ + kLine - 1) / kLine * kLine;
   const std::uint64_t left = Mailbox::kRingBytes - place % Mailbox::kRingBytes;
   if (bytes > left) place += left;  // contiguous: the end of the ring stays empty
   if (place + bytes - ring_begin_ > Mailbox::kRingBytes) return false;
-  std::memcpy(memory_->ring + place % Mailbox::kRingBytes, data, bytes);
+  if (bytes > 0) std::memcpy(memory_->ring + place % Mailbox::kRingBytes, data, bytes);
   ring_end_ = place + bytes;
   post({bytes, place, {}});
   return true;

@@ -43,8 +43,8 @@ class WorkStream {
   void wait_for_all() { wait(submitted_); }
   // Waits for everything; what the calling thread then does itself in the stream's place waits in a hurry.
   void take_over();
-  // Nanoseconds that the thread was at work so far.
-  std::int64_t busy_nanoseconds() const { return busy_.load(std::memory_order_relaxed); }
+  // Nanoseconds that the thread was at work since this was asked last.
+  std::int64_t take_busy_nanoseconds() { return busy_.exchange(0, std::memory_order_relaxed); }
 
  private:
   static constexpr std::size_t kCapacity = 1024;

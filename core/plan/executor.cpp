@@ -182,11 +182,10 @@ void Executor::wait_before(const Bound& bound, WorkStream::Ticket before_run) {
   if (bound.phase == Phase::kExchange) states_.communication()->take_over();
 }
 
-// What the communication stream worked since the last run while the compute stream did not wait for it.
+// What the communication stream worked since the last run of any Plan while the compute stream did not wait for it.
 void Executor::count_hidden() {
-  const std::int64_t busy = states_.communication()->busy_nanoseconds();
-  seconds_.hidden = std::max(0.0, static_cast<double>(busy - busy_before_) * 1e-9 - waited_);
-  busy_before_ = busy;
+  const auto busy = static_cast<double>(states_.communication()->take_busy_nanoseconds()) * 1e-9;
+  seconds_.hidden = std::max(0.0, busy - waited_);
 }
 
 void Executor::run() {

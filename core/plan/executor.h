@@ -132,8 +132,7 @@ class Executor {
   RunSeconds seconds_;
   Phase phase_ = Phase::kForward;
   std::int64_t phase_since_ = 0;   // nanoseconds
-  double waited_ = 0;              // seconds of this run for the communication stream
-  std::int64_t busy_before_ = 0;   // of the communication stream, nanoseconds before this run
+  double waited_ = 0;             // seconds of this run for the communication stream
 };
 
 }  // namespace lockstep

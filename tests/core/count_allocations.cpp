@@ -27,6 +27,13 @@ std::int64_t own_allocations_so_far() { return own_calls; }
 
 void* operator new(std::size_t bytes) { return lockstep::counted(bytes, __builtin_return_address(0)); }
 void* operator new[](std::size_t bytes) { return lockstep::counted(bytes, __builtin_return_address(0)); }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return lockstep::counted(bytes, __builtin_return_address(0));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void operator delete(void* data) noexcept { std::free(data); }
 void operator delete[](void* data) noexcept { std::free(data); }
 void operator delete(void* data, std::size_t) noexcept { std::free(data); }
