@@ -491,9 +491,15 @@ class Watchdog::Thread {
                                           : std::string("is gone: it was killed (SIGKILL, out of memory?) or ended without a word"));
       }
       const double silent = static_cast<double>(now - peer.heard) * 1e-9;
-      if (silent > deadline_) report(state_of_peer(i, now), text("is silent for ", seconds_text(silent), " s: ", why_silent(peer)));
+      if (silent > deadline_) report_silent(i, now);
     }
     if (rank_ == 0) blame_for_waiting(deadline_, "");
+  }
+
+  [[noreturn]] void report_silent(std::size_t index, std::int64_t now) {
+    const Peer& peer = peers_[index];
+    report(state_of_peer(index, now), text("is silent for ", seconds_text(static_cast<double>(now - peer.heard) * 1e-9),
+                                           " s: ", why_silent(peer)));
   }
 
   std::string why_silent(const Peer& peer) const {
@@ -520,16 +526,23 @@ class Watchdog::Thread {
     return out;
   }
 
-  // Where somebody waits in an exchange longer than `least` seconds, the rank that has not come as far is to blame.
+  // Where somebody waits in an exchange longer than `least` seconds, a rank that is silent is to blame, else the one that
+  // has not come as far.
   void blame_for_waiting(double least, const std::string& complaint) {
     const std::vector<RankState> states = known_states();
+    const double stale = std::max(5 * beat_, 0.5);
     const RankState* waiting = nullptr;
     for (const RankState& state : states) {
-      if (state.collectives.empty() || state.collectives.back().seconds >= 0) continue;
+      if (state.heard > stale || state.collectives.empty() || state.collectives.back().seconds >= 0) continue;
       const double waited = state.collectives.back().begun;
       if (waited > least && (waiting == nullptr || waited > waiting->collectives.back().begun)) waiting = &state;
     }
     if (waiting == nullptr) return;
+    const std::int64_t now = monotonic_nanoseconds();
+    for (std::size_t i = 0; i < peers_.size(); ++i) {
+      const bool silent = static_cast<double>(now - peers_[i].heard) * 1e-9 > stale;
+      if (peers_[i].connection && !peers_[i].said_goodbye && silent) report_silent(i, now);
+    }
     const RankState::Collective& exchange = waiting->collectives.back();
     const auto number = [](const RankState& state) {
       return state.collectives.empty() ? 0 : state.collectives.back().number;
@@ -548,7 +561,7 @@ class Watchdog::Thread {
   [[noreturn]] void report(const RankState& culprit, const std::string& why) {
     FaultReport report{culprit, why, known_states()};
     // Where rank 0 is lost the others cannot agree on who tells it: one after another; the first one's end ends all.
-    if (rank_ != 0) std::this_thread::sleep_for(std::chrono::milliseconds(std::min(1500 * (rank_ - 1), 4500)));
+    if (rank_ != 0) std::this_thread::sleep_for(std::chrono::milliseconds(std::min(3000 * (rank_ - 1), 4500)));
     std::function<void(const FaultReport&)> tell;
     {
       const std::lock_guard lock(mutex_);

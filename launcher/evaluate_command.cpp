@@ -25,14 +25,17 @@ std::unique_ptr<Setup> open_run(const RunDirectory& run, DeviceChoice device,
                        .pipeline = {},
                        .compile_training = false},
                       environment);
-  together(setup->worker->communicator(), [&] {
-    const LoadedCheckpoint loaded = load_newest_checkpoint(*setup->training, run.checkpoints());
-    for (const std::string& why : loaded.passed_over) {
-      if (setup->worker->rank() == 0) {
-        std::fprintf(stderr, "lockstep: passed over a broken checkpoint: %s\n", why.c_str());
+  setup->guarded([&] {
+    together(setup->worker->communicator(), [&] {
+      const LoadedCheckpoint loaded = load_newest_checkpoint(*setup->training, run.checkpoints());
+      for (const std::string& why : loaded.passed_over) {
+        if (setup->worker->rank() == 0) {
+          std::fprintf(stderr, "lockstep: passed over a broken checkpoint: %s\n", why.c_str());
+        }
       }
-    }
-    check_input(loaded.found, run.path(), ": holds no checkpoint that can be loaded; train it first");
+      check_input(loaded.found, run.path(), ": holds no checkpoint that can be loaded; train it first");
+    });
+    return kExitDone;
   });
   return setup;
 }
@@ -58,13 +61,13 @@ void print_metrics(const std::vector<MetricValue>& metrics, std::int64_t samples
 int run_command(const EvaluateCommand& command, const ProgramContext& context) {
   const RunDirectory run = RunDirectory::open(command.run);
   const auto setup = open_run(run, command.device, context.environment);
-  Subset subset = setup->data.test;
-  together(setup->worker->communicator(), [&] {
-    if (!command.data.empty()) subset = open_like(setup->config, setup->data, command.data);
-    check_input(subset.dataset != nullptr, run.path(),
-                ": was trained without test data; name some with --data");
-  });
   return setup->guarded([&] {
+    Subset subset = setup->data.test;
+    together(setup->worker->communicator(), [&] {
+      if (!command.data.empty()) subset = open_like(setup->config, setup->data, command.data);
+      check_input(subset.dataset != nullptr, run.path(),
+                  ": was trained without test data; name some with --data");
+    });
     const EvaluationDetail detail = evaluate_in_detail(*setup->training, subset);
     if (setup->worker->rank() != 0) return kExitDone;
     if (command.data.empty()) local_files().write_atomic(run.evaluation(), detail.json);

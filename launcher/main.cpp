@@ -5,9 +5,9 @@
 #include <exception>
 
 #include "core/base/error.h"
-#include "dist/agree.h"
 #include "dist/mpi_communicator.h"
 #include "launcher/commands.h"
+#include "launcher/setup.h"
 
 namespace {
 
@@ -41,9 +41,8 @@ int main(int argc, char** argv) {
     check_processor();
     const Command command = parse_command_line({argv + 1, argv + argc});
     return std::visit([&](const auto& chosen) { return run_command(chosen, context); }, command);
-  } catch (const SharedError& error) {
+  } catch (const ToldError& error) {
     // All ranks stop by themselves with the same error.
-    if (context.environment.rank == 0) tell(context, error.what());
     return exit_code(error.kind());
   } catch (const Error& error) {
     tell(context, error.what());

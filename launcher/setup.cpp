@@ -1,5 +1,7 @@
 #include "launcher/setup.h"
 
+#include <cstdio>
+
 #include "core/base/error.h"
 #include "core/base/hash.h"
 #include "core/device/gpu_module.h"
@@ -62,8 +64,13 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
 int Setup::guarded(const std::function<int()>& body) {
   try {
     return body();
-  } catch (const SharedError&) {
-    throw;  // all ranks know it
+  } catch (const SharedError& error) {
+    if (worker->rank() == 0) {
+      std::fflush(stdout);
+      std::fprintf(stderr, "lockstep: %s\n", error.what());
+    }
+    if (worker->world_size() > 1) barrier(worker->communicator(), "telling an error");
+    throw ToldError(error.kind(), error.what());
   } catch (const LateError& error) {
     if (watchdog) watchdog->fail_late(error.what());
     throw;

@@ -21,6 +21,12 @@ struct SetupOptions {
   bool compile_training = true;  // make the training Plan now
 };
 
+// An error that was told on stderr already: what is left is to end the process with its exit code.
+class ToldError : public Error {
+ public:
+  using Error::Error;
+};
+
 // Everything that a command needs, in the order in which it is made.
 struct Setup {
   Config config;
@@ -29,12 +35,13 @@ struct Setup {
   std::unique_ptr<Training> training;
   std::unique_ptr<Watchdog> watchdog;  // null in a world of one
 
-  // Runs what comes after the preparation. An error of this rank alone is told by the watchdog, which ends all ranks.
+  // Runs what all ranks do together. An error of this rank alone is told by the watchdog, which ends all ranks. One that all
+  // ranks know is told here by rank 0, before any process can end (then mpirun ends the others), and becomes a ToldError.
   int guarded(const std::function<int()>& body);
 };
 
-// Joins the world, reads the configuration, opens the data, compiles, and compares the ranks. Errors are those of all ranks
-// (SharedError).
+// Joins the world, reads the configuration, opens the data, compiles, and compares the ranks. Errors are told
+// (ToldError).
 std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& environment);
 
 // The configuration of a run directory or a TOML file. Throws bad_input.
