@@ -139,7 +139,7 @@ Plan Compiler::training_plan(std::int64_t samples) {
 
 Plan Compiler::finish(const Graph& graph) {
   return lower(run_pipeline(graph, {layout_pass(), kEliminateDead}, options_.pipeline, &times_),
-               kernels_);
+               kernels_, options_.lowering);
 }
 
 // ---- Inference and inspection ------------------------------------------------------------------

@@ -41,6 +41,7 @@ struct CompileOptions {
   bool fast_reduction = false;  // the library's collectives instead of the fixed tree
   std::int64_t microbatches = 1;
   std::size_t bucket_bytes = kDefaultBucketBytes;
+  LowerOptions lowering;
   PipelineOptions pipeline;
 };
 

@@ -78,11 +78,11 @@ class FitLoop {
 
   bool stop_agreed(std::int64_t step) {
     if (!options_.stop_requested) return false;
-    Communicator& communicator = training_.worker().communicator();
-    if (communicator.size() == 1) return options_.stop_requested();
+    Worker& worker = training_.worker();
+    if (worker.world_size() == 1) return options_.stop_requested();
     if (step % kStepsBetweenVotes != 0) return false;
     const double mine = options_.stop_requested() ? 1 : 0;
-    for (const auto& vote : gather_doubles(communicator, {mine}, "vote on stopping")) {
+    for (const auto& vote : gather_doubles(worker.communicator(), {mine}, "vote on stopping")) {
       if (vote.at(0) != 0) return true;
     }
     return false;

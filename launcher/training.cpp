@@ -64,6 +64,7 @@ Training::Training(Worker& worker, const Config& config, const RunData& data,
         options.bucket_bytes = static_cast<std::size_t>(config.train.bucket_bytes);
         options.fast_reduction = config.train.reduction == ReductionKind::kFast;
         options.microbatches = microbatches_;
+        options.lowering.streams = worker.hides_exchange();
         options.pipeline = pipeline;
         compiler_ = std::make_unique<Compiler>(worker.kernels(), worker.device(),
                                                worker.communicator(), std::move(options));

@@ -1,5 +1,8 @@
 #include "launcher/worker.h"
 
+#include <algorithm>
+#include <thread>
+
 #include "core/base/error.h"
 #include "core/device/cpu_device.h"
 #include "dist/exchange_ops.h"
@@ -9,12 +12,20 @@
 namespace lockstep {
 
 Worker::Worker(std::unique_ptr<Communicator> communicator, int threads)
-    : communicator_(std::move(communicator)),
+    : threads_(threads),
+      communicator_(std::move(communicator)),
       device_(std::make_unique<CpuDevice>(threads, communicator_->heap())) {
   register_cpu_kernels(kernels_);
   register_exchange_cpu(kernels_, *communicator_);
   communicator_->report_to(&progress_);
   if (communicator_->size() > 1) communication_ = std::make_unique<WorkStream>(communicator_->patience());
+}
+
+bool Worker::hides_exchange() const {
+  const std::vector<int>& nodes = communicator_->nodes();
+  const auto neighbours = std::ranges::count(nodes, nodes[rank()]);
+  if (neighbours < world_size()) return true;
+  return neighbours * (threads_ + 1) <= static_cast<std::int64_t>(std::thread::hardware_concurrency());
 }
 
 Communicator& Worker::communicator() {

@@ -20,6 +20,9 @@ class Worker {
   Device& device() { return *device_; }
   // For exchanges outside of Plans: waits for the exchange that is under way.
   Communicator& communicator();
+  // Whether exchange beside the computation gains anything: it waits for a network, or there is a core for it. On one
+  // node without a core to spare, both would only take turns.
+  bool hides_exchange() const;
   // Runs the exchange of Plans; null in a world of one.
   WorkStream* communication() { return communication_.get(); }
   const KernelRegistry& kernels() const { return kernels_; }
@@ -30,6 +33,7 @@ class Worker {
 
  private:
   Progress progress_;
+  int threads_;
   std::unique_ptr<Communicator> communicator_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<WorkStream> communication_;

@@ -279,7 +279,7 @@ class Lowering {
   // hides, and it runs on the compute stream, after all before it on the communication stream.
   void choose_streams() {
     beside_.assign(node_count(), false);
-    for (NodeId id = 0; id < node_count(); ++id) beside_[id] = graph_.node(id).op->traits().communicates;
+    for (NodeId id = 0; id < node_count(); ++id) beside_[id] = options_.streams && graph_.node(id).op->traits().communicates;
     find_waits();
     const std::vector<double> work = work_before();
     for (NodeId id = 0; id < node_count(); ++id) {

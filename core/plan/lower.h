@@ -37,6 +37,7 @@ class KernelCache {
 };
 
 struct LowerOptions {
+  bool streams = true;  // false: everything runs on the compute stream
   // The least seconds of computation beside an exchange that make the communication stream worth its while, and the
   // least bytes for an exchange that nothing in the same run waits for.
   double worth_another_thread = 50e-6;
