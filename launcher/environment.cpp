@@ -26,6 +26,8 @@ Environment read_environment() {
   if (number("SLURM_STEP_NUM_TASKS", 1) > 1) {
     return {{number("SLURM_STEP_NUM_TASKS", 1), "srun"}, number("SLURM_PROCID", 0)};
   }
+  // mpiexec of MPICH or Intel: it is no launcher of Open MPI, which then sees one process.
+  if (number("PMI_SIZE", 1) > 1) return {{number("PMI_SIZE", 1), "mpiexec"}, number("PMI_RANK", 0)};
   return {};
 }
 

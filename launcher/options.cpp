@@ -196,6 +196,7 @@ Command parse_train(const Arguments& given) {
   line.add()("resume", "go on from the newest checkpoint of the run; afresh where there is none");
   line.add()("overwrite", "remove the run that the directory holds");
   line.add()("quiet", "print nothing but errors");
+  line.add()("dry-run", "prepare and check everything, show which worker is where, and write nothing");
   add_faults(line);
   add_passes(line);
   line.arguments({"CONFIG"});
@@ -214,6 +215,7 @@ Command parse_train(const Arguments& given) {
     line.refuse("--resume and --overwrite exclude each other: one keeps the run, one removes it");
   }
   command.quiet = line.flag("quiet");
+  command.dry_run = line.flag("dry-run");
   command.inject = line.list("inject");
   command.print_after = line.list("print-after");
   command.disable_pass = line.list("disable-pass");

@@ -28,6 +28,7 @@ struct TrainCommand {
   DeviceChoice device = DeviceChoice::kAuto;
   bool resume = false;
   bool overwrite = false;  // never together with `resume`
+  bool dry_run = false;
   bool quiet = false;
   std::vector<std::string> inject;        // faults to order, "kill@2:10", for launcher/fault.h
   std::vector<std::string> print_after;   // passes whose result is printed

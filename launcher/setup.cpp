@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "core/base/error.h"
+#include "core/base/file.h"
 #include "core/base/hash.h"
 #include "core/device/gpu_module.h"
 #include "dist/agree.h"
@@ -28,6 +29,40 @@ void check_device(DeviceChoice device) {
   bad_input("--device cuda: no GPU can be used: ", why, "; use --device cpu");
 }
 
+namespace {
+
+// Divides the cores of a host among its workers. A world of one keeps what it has.
+std::vector<WorkerPlace> place_workers(Communicator& communicator, int threads) {
+  if (communicator.size() == 1) return {own_place(0)};
+  bind_to_cores(share_of_cores(gather_places(communicator), communicator.rank(), threads));
+  std::vector<WorkerPlace> places = gather_places(communicator);
+  if (communicator.rank() == 0) {
+    for (const std::string& host : oversubscribed_hosts(places, threads)) {
+      std::fprintf(stderr, "lockstep: warning: %s\n", host.c_str());
+    }
+  }
+  return places;
+}
+
+std::string hash_of_program() {
+  const std::string bytes = local_files().read("/proc/self/exe");
+  return hex_of(xxh3(std::as_bytes(std::span(bytes))));
+}
+
+// What the Plans of all ranks must have in common: buckets, parameters, microbatches.
+std::string hash_of_exchange(Training& training) {
+  std::string all = text("microbatches ", training.microbatches(), '\n');
+  for (const Bucket& bucket : training.compiler().buckets()) {
+    all += text(bucket.state, ' ', bucket.elements, ' ', bucket.momentum, '\n');
+    for (const BucketSlot& slot : bucket.slots) {
+      all += text(slot.name, ' ', slot.shape, ' ', slot.offset, ' ', slot.decays, '\n');
+    }
+  }
+  return hex_of(xxh3(std::as_bytes(std::span(all))));
+}
+
+}  // namespace
+
 std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& environment) {
   auto setup = std::make_unique<Setup>();
   // The world needs the configuration's deadline, so a broken configuration is told after joining.
@@ -39,8 +74,10 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
     broken = std::current_exception();
   }
   const Config& config = setup->config;
-  setup->worker = std::make_unique<Worker>(join_world(environment.world, config.run.deadline),
-                                           static_cast<int>(config.run.threads));
+  const int threads = static_cast<int>(config.run.threads);
+  auto communicator = join_world(environment.world, config.run.deadline);
+  setup->places = place_workers(*communicator, threads);
+  setup->worker = std::make_unique<Worker>(std::move(communicator), threads);
   Worker& worker = *setup->worker;
   if (worker.world_size() > 1) {
     setup->watchdog = std::make_unique<Watchdog>(worker.communicator(), worker.progress(), config.run.deadline);
@@ -54,8 +91,10 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
       if (options.compile_training) setup->training->training_plan();
     });
     agree(worker.communicator(),
-          {{"configuration", config_hash(config)},
-           {"dataset", hex_of(setup->data.train.dataset->fingerprint())}});
+          {{"program", hash_of_program()},
+           {"configuration", config_hash(config)},
+           {"dataset", hex_of(setup->data.train.dataset->fingerprint())},
+           {"exchange", hash_of_exchange(*setup->training)}});
     return 0;
   });
   return setup;

@@ -9,6 +9,7 @@
 #include "dist/watchdog.h"
 #include "launcher/environment.h"
 #include "launcher/options.h"
+#include "launcher/placement.h"
 #include "launcher/training.h"
 
 namespace lockstep {
@@ -34,13 +35,15 @@ struct Setup {
   RunData data;
   std::unique_ptr<Training> training;
   std::unique_ptr<Watchdog> watchdog;  // null in a world of one
+  std::vector<WorkerPlace> places;     // of the workers, after cores were divided
 
   // Runs what all ranks do together. An error of this rank alone is told by the watchdog, which ends all ranks. One that all
   // ranks know is told here by rank 0, before any process can end (then mpirun ends the others), and becomes a ToldError.
   int guarded(const std::function<int()>& body);
 };
 
-// Joins the world, reads the configuration, opens the data, compiles, and compares the ranks. Errors are told
+// Joins the world, divides the cores, reads the configuration, opens the data, compiles, and compares the ranks: program,
+// configuration, data and what they will exchange. Errors are told
 // (ToldError).
 std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& environment);
 

@@ -239,6 +239,19 @@ void tell_fault(const RunDirectory& run, const FaultReport& report) {
                                 .ranks = report.ranks});
 }
 
+// --dry-run: everything is ready; says what would run where.
+int show_preparation(Setup& setup) {
+  if (setup.worker->rank() != 0) return kExitDone;
+  const Plan& plan = setup.training->training_plan();
+  std::printf("%d workers, %lld microbatches, %lld parameters, %lld steps\n%s", setup.worker->world_size(),
+              static_cast<long long>(setup.training->microbatches()),
+              static_cast<long long>(setup.training->parameter_count()),
+              static_cast<long long>(setup.training->total_steps()), to_table(setup.places).c_str());
+  std::printf("memory of a worker: %.1f MB; all ranks agree; nothing was written\n",
+              static_cast<double>(memory_of(plan)) / 1e6);
+  return kExitDone;
+}
+
 int train(const TrainCommand& command, const ProgramContext& context, Setup& setup, const RunDirectory& run,
           const std::vector<Fault>& faults) {
   Training& training = *setup.training;
@@ -274,6 +287,7 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
                              .device = command.device,
                              .pipeline = {command.print_after, command.disable_pass, &std::cout}},
                             context.environment);
+  if (command.dry_run) return show_preparation(*setup);
   return setup->guarded([&] {
     const RunDirectory run = prepare_directory(command, *setup);
     if (setup->watchdog) {
