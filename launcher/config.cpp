@@ -324,6 +324,16 @@ void write_table(Settings& table, const std::string& path, std::string& out) {
 
 }  // namespace
 
+std::string Config::toml_of_run(std::int64_t world_size) const {
+  std::string out = toml;
+  for (const std::string word : {"auto", "world"}) {
+    const std::string line = "\nmicrobatches = \"" + word + "\"\n";
+    const std::size_t at = out.find(line);
+    if (at != std::string::npos) out.replace(at, line.size(), text("\nmicrobatches = ", microbatches(world_size), "\n"));
+  }
+  return out;
+}
+
 std::int64_t Config::microbatches(std::int64_t world_size) const {
   std::int64_t count = train.microbatches;
   if (count == kMicrobatchesAuto) count = std::max(kAutoMicrobatches, world_size);

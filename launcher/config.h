@@ -98,6 +98,8 @@ struct Config {
 
   // The number of microbatches with `world_size` workers; never more than global_batch.
   std::int64_t microbatches(std::int64_t world_size) const;
+  // `toml` with that number in place of "auto" or "world": what a run keeps, to be resumed on any number of workers.
+  std::string toml_of_run(std::int64_t world_size) const;
 };
 
 // Reads and checks a whole configuration. `root` is the file with its --set overrides.

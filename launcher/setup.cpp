@@ -1,6 +1,7 @@
 #include "launcher/setup.h"
 
 #include <cstdio>
+#include <filesystem>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -70,6 +71,15 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
   try {
     check_device(options.device);
     setup->config = load_config(options.config_path, options.overrides);
+    const bool open = setup->config.train.microbatches <= 0;
+    if (open && !options.resumed_config.empty() && std::filesystem::exists(options.resumed_config)) {
+      std::vector<std::string> overrides = options.overrides;
+      const Config resumed = load_config(options.resumed_config, {});
+      if (resumed.train.microbatches > 0) {
+        overrides.push_back(text("train.microbatches=", resumed.train.microbatches));
+      }
+      setup->config = load_config(options.config_path, overrides);
+    }
   } catch (...) {
     broken = std::current_exception();
   }

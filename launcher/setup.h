@@ -20,6 +20,9 @@ struct SetupOptions {
   DeviceChoice device = DeviceChoice::kAuto;
   PipelineOptions pipeline;
   bool compile_training = true;  // make the training Plan now
+  // config.toml of the run that is resumed: where the configuration leaves the number of microbatches open, the run's is
+  // kept, whatever the number of workers now. Empty: none.
+  std::string resumed_config = {};
 };
 
 // An error that was told on stderr already: what is left is to end the process with its exit code.

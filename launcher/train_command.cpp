@@ -156,7 +156,7 @@ RunDirectory prepare_directory(const TrainCommand& command, Setup& setup) {
   together(setup.worker->communicator(), [&] {
     if (setup.worker->rank() != 0) return;
     run = RunDirectory::create(run.path(), existing);
-    local_files().write_atomic(run.config(), setup.config.toml);
+    local_files().write_atomic(run.config(), setup.config.toml_of_run(setup.worker->world_size()));
   });
   return run;
 }
@@ -285,7 +285,8 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
   const auto setup = set_up({.config_path = command.config,
                              .overrides = command.set,
                              .device = command.device,
-                             .pipeline = {command.print_after, command.disable_pass, &std::cout}},
+                             .pipeline = {command.print_after, command.disable_pass, &std::cout},
+                             .resumed_config = command.resume ? RunDirectory(run_path(command)).config() : ""},
                             context.environment);
   if (command.dry_run) return show_preparation(*setup);
   return setup->guarded([&] {

@@ -20,6 +20,19 @@ for n in 2 3; do
   test "$(sha256 one)" = "$(sha256 "world-$n")" || { echo "$n workers: other bits than one"; exit 1; }
 done
 
+# A run of 10 workers has 10 microbatches, and keeps them when it is resumed by one. (A schedule would see the other end.)
+train_ten() {  # RUN WORKERS MORE...
+  local run=$1 workers=$2
+  shift 2
+  mpirun --oversubscribe --bind-to none -n "$workers" "$lockstep" train "$source/examples/digits-mlp.toml" \
+    --set train.epochs=2 --set train.learning_rate=0.001 --run "$work/$run" --quiet "$@" 2> /dev/null
+}
+train_ten ten 10
+train_ten begun 10 --set train.steps=45
+train_ten begun 1 --resume
+grep -q '^microbatches = 10$' "$work/begun/config.toml"
+test "$(sha256 ten)" = "$(sha256 begun)" || { echo "10 workers, then 1: other bits"; exit 1; }
+
 # A mistake is told once, by all ranks together, with the exit code of bad input.
 code=0
 mpirun --oversubscribe --bind-to none -n 2 "$lockstep" train "$source/examples/digits-mlp.toml" \
