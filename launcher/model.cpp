@@ -245,16 +245,18 @@ std::string Model::output_kind() const {
   return {};
 }
 
-bool Model::wants_integers(const std::string& name) const {
+std::int64_t Model::integers_below(const std::string& name) const {
   const bool first = name == kFirstInput || name == inputs_.front().name;
+  std::int64_t least = 0;
   for (const LayerSpec& spec : layers_) {
-    if (spec.layer->kind() != "embedding") continue;
+    const std::int64_t below = spec.layer->integers_below();
+    if (below == 0) continue;
     for (const std::string& input : spec.inputs) {
-      if (input == name || (first && (input == kFirstInput || input == inputs_.front().name)))
-        return true;
+      const bool reads = input == name || (first && (input == kFirstInput || input == inputs_.front().name));
+      if (reads && (least == 0 || below < least)) least = below;
     }
   }
-  return false;
+  return least;
 }
 
 Sequential::Sequential(const std::vector<LayerPtr>& layers) {

@@ -88,9 +88,8 @@ class Model {
   const std::string& output() const { return output_; }
   // Kind of that layer ("dense", "softmax").
   std::string output_kind() const;
-  // Whether an embedding reads the model input `name` ("input": the first), so it must be given as
-  // integers.
-  bool wants_integers(const std::string& name) const;
+  // More than 0: layers read the model input `name` ("input": the first) as integers in [0, that number).
+  std::int64_t integers_below(const std::string& name) const;
 
  protected:
   Model() : inputs_{ModelInput{}} {}

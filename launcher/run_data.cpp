@@ -36,8 +36,9 @@ Split cut(const Config& config, const Dataset& dataset) {
   return split_stratified(config.run.seed, labels, config.data.split);
 }
 
-LoaderInput loader_input(const Config& config, const RunData& data, std::size_t index,
-                         bool as_integers) {
+// `below`: more than 0 where the model reads the input as integers under it.
+LoaderInput loader_input(const Config& config, const RunData& data, std::size_t index, std::int64_t below) {
+  const bool as_integers = below > 0;
   const Dataset& dataset = *data.train.dataset;
   LoaderInput input{.array = config.data.inputs[index],
                     .dtype = as_integers ? DType::kI32 : DType::kF32};
@@ -51,7 +52,8 @@ LoaderInput loader_input(const Config& config, const RunData& data, std::size_t 
     input.sample_shape = shape;
   }
   if (as_integers) {
-    dataset.check_labels(array, std::numeric_limits<std::int32_t>::max());
+    dataset.check_labels(array, below);
+    if (data.has_test()) data.test.dataset->check_labels(data.test.dataset->find(input.array), below);
   } else {
     input.normalization = compute_normalization(config.data.normalize, data.train, array);
   }
@@ -65,12 +67,12 @@ RunData run_data_from(const Config& config, const Subset& train, const Subset& t
   data.train = train;
   data.test = test;
   for (std::size_t i = 0; i < config.data.inputs.size(); ++i) {
-    const bool as_integers = config.model.wants_integers(config.data.inputs[i]);
-    data.inputs.push_back(loader_input(config, data, i, as_integers));
+    const std::int64_t below = config.model.integers_below(config.data.inputs[i]);
+    data.inputs.push_back(loader_input(config, data, i, below));
     const Shape stored = train.dataset->array(config.data.inputs[i]).sample;
     data.model_inputs.push_back({.name = config.data.inputs[i],
                                  .sample = data.inputs.back().sample_shape.value_or(stored),
-                                 .dtype = as_integers ? DType::kI32 : DType::kF32});
+                                 .dtype = below > 0 ? DType::kI32 : DType::kF32});
   }
   const DatasetArray& target = train.dataset->array(config.data.target);
   data.target = {config.train.loss->target_type(), target.sample, nullptr};
@@ -106,6 +108,10 @@ RunData open_run_data(const Config& config) {
 Subset open_like(const Config& config, const RunData& run, const std::string& source) {
   Subset subset = whole(open_dataset(config, {source}));
   check_alike(run.train, subset);
+  for (const std::string& input : config.data.inputs) {
+    const std::int64_t below = config.model.integers_below(input);
+    if (below > 0) subset.dataset->check_labels(subset.dataset->find(input), below);
+  }
   return subset;
 }
 

@@ -10,6 +10,7 @@ class EmbeddingLayer final : public Layer {
  public:
   explicit EmbeddingLayer(const EmbeddingOptions& options) : options_(options) {}
   std::string kind() const override { return "embedding"; }
+  std::int64_t integers_below() const override { return options_.input_dim; }
   ValueId build(LayerContext& context, std::span<const ValueId> inputs) const override {
     const ValueId ids = single_input(context, kind(), inputs);
     const ValueId table = context.parameter("embeddings", {options_.input_dim, options_.output_dim},

@@ -68,6 +68,8 @@ class Layer {
   // Adds the layer's nodes; `inputs` has at least one value. Throws bad_input where the shapes do
   // not fit.
   virtual ValueId build(LayerContext& context, std::span<const ValueId> inputs) const = 0;
+  // More than 0: the inputs are integers in [0, that number), as those of an embedding.
+  virtual std::int64_t integers_below() const { return 0; }
 };
 
 using LayerPtr = std::shared_ptr<const Layer>;

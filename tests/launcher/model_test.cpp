@@ -41,6 +41,7 @@ class ToyLayer final : public Layer {
     if (context.training) all.push_back(context.sample);
     return context.graph.add(std::make_shared<ToyOp>(units_), all, context.node_name(""));
   }
+  std::int64_t integers_below() const override { return kind_ == "embedding" ? units_ : 0; }
 
  private:
   std::int64_t units_;
@@ -213,9 +214,9 @@ TEST(Model, SummaryShowsShapesAndParameters) {
 TEST(Model, AnEmbeddingWantsIntegers) {
   const Model model({{toy(4, "embedding"), "words", {"input"}}, {toy(4), "b", {"words", "rest"}}},
                     {{"tokens", {4}}, {"rest", {4}}});
-  EXPECT_TRUE(model.wants_integers("tokens"));
-  EXPECT_TRUE(model.wants_integers("input"));
-  EXPECT_FALSE(model.wants_integers("rest"));
+  EXPECT_EQ(model.integers_below("tokens"), 4);
+  EXPECT_EQ(model.integers_below("input"), 4);
+  EXPECT_EQ(model.integers_below("rest"), 0);
 }
 
 // ---- From a configuration ---------------------------------------------------------------------

@@ -109,6 +109,24 @@ TEST(Training, RemainderOfAnEpochCountsItsOwnSamples) {
   EXPECT_EQ(samples, 83);
 }
 
+TEST(Training, RefusesNumbersThatAnEmbeddingHasNot) {
+  // Labels from 0 to 9, read as words of a vocabulary.
+  const auto toml = [](int words) {
+    return text("[data]\ntrain = \"memory\"\nsplit = 0\ninputs = [\"y\"]\ntarget = \"y\"\n[train]\nglobal_batch = 19\n",
+                "loss = \"softmax_cross_entropy\"\n[[layer]]\ntype = \"embedding\"\noutput_dim = 4\ninput_dim = ", words,
+                "\n[[layer]]\ntype = \"flatten\"\n[[layer]]\ntype = \"dense\"\nunits = 10\n");
+  };
+  SmallTraining fits(toml(10), testing::hashed_images(83));
+  EXPECT_TRUE(std::isfinite(fits->run_step().loss));
+  try {
+    SmallTraining training(toml(9), testing::hashed_images(83));
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kBadInput);
+    EXPECT_NE(std::string(error.what()).find("expected a whole number in [0, 9)"), std::string::npos) << error.what();
+  }
+}
+
 TEST(Training, NotFiniteStepChangesNothingAndNamesTheLayer) {
   SmallTraining training(toml_of("mlp", "learning_rate = 0.01"), testing::hashed_images(83));
   training->run_step();
