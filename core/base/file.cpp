@@ -1,6 +1,7 @@
 #include "core/base/file.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -135,6 +136,77 @@ void FileSystem::write_atomic(const std::string& path, std::string_view bytes) c
     ::unlink(temporary.c_str());
     throw;
   }
+}
+
+// ---- ReadOnlyFile ------------------------------------------------------------------------------
+
+namespace {
+
+std::int64_t modified_at(const struct stat& status) {
+  return std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+}
+
+// A process may open as many files as the system lets it.
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+ReadOnlyFile::ReadOnlyFile(const std::string& path)
+    : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  if (descriptor_ < 0 && errno == EMFILE) {
+    raise_file_limit();
+    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor_ < 0 && errno == EMFILE) {
+      environment_failed(path, ": cannot open: too many open files; raise the limit (ulimit -n) or "
+                               "write fewer, larger files");
+    }
+  }
+  if (descriptor_ < 0) file_failed(path, "open", errno);
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) {
+    const int error = errno;
+    ::close(descriptor_);
+    file_failed(path, "read", error);
+  }
+  size_ = static_cast<std::uint64_t>(status.st_size);
+  modified_ = modified_at(status);
+}
+
+ReadOnlyFile::~ReadOnlyFile() {
+  ::close(descriptor_);
+}
+
+void ReadOnlyFile::read(std::uint64_t offset, std::size_t bytes, void* to) const {
+  auto* out = static_cast<char*>(to);
+  for (std::size_t done = 0; done < bytes;) {
+    const ssize_t got =
+        ::pread(descriptor_, out + done, bytes - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) file_failed(path_, text("read ", bytes, " bytes at offset ", offset), errno);
+    if (got == 0) {
+      environment_failed(path_, ": ends at byte ", offset + done, ", expected ", bytes,
+                         " bytes at offset ", offset, "; was it truncated?");
+    }
+    done += static_cast<std::size_t>(got);
+  }
+}
+
+void ReadOnlyFile::expect(std::uint64_t offset, std::size_t bytes) const {
+  ::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                  POSIX_FADV_WILLNEED);
+}
+
+void ReadOnlyFile::check_unchanged() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) file_failed(path_, "read", errno);
+  if (static_cast<std::uint64_t>(status.st_size) == size_ && modified_at(status) == modified_) return;
+  environment_failed(path_, ": was changed while it was read (", size_, " bytes when it was opened, ",
+                     status.st_size, " now); train on files that nobody writes");
 }
 
 const FileSystem& local_files() {

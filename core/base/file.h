@@ -47,6 +47,31 @@ class FileSystem {
   void write_atomic(const std::string& path, std::string_view bytes) const;
 };
 
+// A file that is open for reading at any place. Threads may share it.
+class ReadOnlyFile {
+ public:
+  // Throws where it cannot be opened; "too many open files" says how to raise the limit.
+  explicit ReadOnlyFile(const std::string& path);
+  ~ReadOnlyFile();
+  ReadOnlyFile(const ReadOnlyFile&) = delete;
+  ReadOnlyFile& operator=(const ReadOnlyFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
+  // The bytes [offset, offset + bytes). Throws failed environment where the file has fewer.
+  void read(std::uint64_t offset, std::size_t bytes, void* to) const;
+  // Tells the system that these bytes are read soon: it may fetch them meanwhile.
+  void expect(std::uint64_t offset, std::size_t bytes) const;
+  // Throws failed environment where the file was written to since it was opened.
+  void check_unchanged() const;
+
+ private:
+  std::string path_;
+  int descriptor_;
+  std::uint64_t size_;
+  std::int64_t modified_;  // nanoseconds
+};
+
 // The file system of this machine. It has no state.
 const FileSystem& local_files();
 

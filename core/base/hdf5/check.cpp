@@ -30,25 +30,31 @@ Hdf5Handle small_float(std::size_t exponent_bits, std::size_t fraction_bits, std
   return type;
 }
 
+constexpr const char* kSupported =
+    "supported are whole numbers of 1, 2, 4 and 8 bytes, f16, bf16, f32, f64";
+
+// Whole numbers; what has no dtype of its own is widened.
 DType integer_dtype(std::size_t bytes, bool is_signed) {
-  if (bytes == 1) return is_signed ? DType::kI8 : DType::kU8;
-  if (bytes == 2 && is_signed) return DType::kI16;
-  if (bytes == 4 && is_signed) return DType::kI32;
-  if (bytes == 8 && is_signed) return DType::kI64;
-  bad_input(is_signed ? "signed" : "unsigned", " integers of ", bytes,
-            " bytes are not read; supported are u8, i8, i16, i32, i64, f16, bf16, f32, f64");
+  switch (bytes) {
+    case 1: return is_signed ? DType::kI8 : DType::kU8;
+    case 2: return is_signed ? DType::kI16 : DType::kI32;
+    case 4: return is_signed ? DType::kI32 : DType::kI64;
+    case 8: return DType::kI64;
+    default: bad_input("integers of ", bytes, " bytes are not read; ", kSupported);
+  }
 }
 
 DType float_dtype(hid_t type) {
   const std::size_t bytes = H5Tget_size(type);
-  if (bytes == 4) return DType::kF32;
-  if (bytes == 8) return DType::kF64;
   std::size_t sign = 0, exponent = 0, exponent_bits = 0, fraction = 0, fraction_bits = 0;
   check_hdf5(H5Tget_fields(type, &sign, &exponent, &exponent_bits, &fraction, &fraction_bits),
              "float type", "H5Tget_fields");
-  if (bytes == 2 && exponent_bits == 5) return DType::kF16;
-  if (bytes == 2 && exponent_bits == 8) return DType::kBF16;
-  bad_input("floats of ", bytes, " bytes are not read; supported are f16, bf16, f32, f64");
+  if (bytes == 4 && exponent_bits == 8 && fraction_bits == 23) return DType::kF32;
+  if (bytes == 8 && exponent_bits == 11 && fraction_bits == 52) return DType::kF64;
+  if (bytes == 2 && exponent_bits == 5 && fraction_bits == 10) return DType::kF16;
+  if (bytes == 2 && exponent_bits == 8 && fraction_bits == 7) return DType::kBF16;
+  bad_input("floats of ", bytes, " bytes with ", exponent_bits, " bits of exponent are not read; ",
+            kSupported);
 }
 
 std::array<hsize_t, Shape::kMaxRank> extents(const Shape& shape) {
@@ -94,21 +100,44 @@ Hdf5Handle memory_type(DType dtype) {
   broken_invariant("dtype ", static_cast<int>(dtype), " is not known");
 }
 
-DType dtype_of(hid_t type) {
-  switch (H5Tget_class(type)) {
+Hdf5Element element_of(hid_t type) {
+  Hdf5Element element;
+  element.bytes = H5Tget_size(type);
+  const H5T_class_t kind = H5Tget_class(type);
+  switch (kind) {
     case H5T_INTEGER:
-      return integer_dtype(H5Tget_size(type), H5Tget_sign(type) == H5T_SGN_2);
+      element.is_signed = H5Tget_sign(type) == H5T_SGN_2;
+      element.dtype = integer_dtype(element.bytes, element.is_signed);
+      break;
+    case H5T_BITFIELD:  // PyTables' truth values
+      check_input(element.bytes == 1, "bit fields of ", element.bytes, " bytes are not read");
+      element.is_signed = false;
+      element.dtype = DType::kU8;
+      return element;
     case H5T_FLOAT:
-      return float_dtype(type);
+      element.dtype = float_dtype(type);
+      break;
+    case H5T_ENUM: {  // h5py's truth values, netCDF's categories: the numbers behind the names
+      const Hdf5Handle numbers(check_hdf5(H5Tget_super(type), "enumeration", "H5Tget_super"), H5Tclose);
+      element = element_of(numbers.id());
+      const bool truth = element.bytes == 1 && H5Tget_nmembers(type) == 2;
+      if (truth) element.dtype = DType::kU8;
+      return element;
+    }
     case H5T_STRING:
       bad_input("texts are not numbers");
     case H5T_COMPOUND:
-      bad_input("records (compound type) are not read");
-    case H5T_ENUM:
-      bad_input("enumerations are not read");
+      bad_input("records (compound type, complex numbers) are not read");
     default:
       bad_input("its type is not numeric");
   }
+  check_input(H5Tget_precision(type) == 8 * element.bytes, "numbers of ", H5Tget_precision(type),
+              " bits in ", element.bytes, " bytes are not read");
+  const H5T_order_t order = H5Tget_order(type);
+  check_input(element.bytes == 1 || order == H5T_ORDER_LE || order == H5T_ORDER_BE,
+              "its order of bytes is not read");
+  element.big_endian = element.bytes > 1 && order == H5T_ORDER_BE;
+  return element;
 }
 
 Hdf5Handle dataspace(const Shape& shape) {

@@ -36,8 +36,8 @@ Result check_stored(Result result, const std::string& where, const char* call) {
 // The type of `dtype` in memory. Handles of predefined types are copies, so all are closed alike.
 Hdf5Handle memory_type(DType dtype);
 
-// The dtype of a stored type; throws bad_input(reason) where there is none.
-DType dtype_of(hid_t type);
+// How elements of a stored type are read; throws bad_input(reason) where they are not.
+Hdf5Element element_of(hid_t type);
 
 Hdf5Handle dataspace(const Shape& shape);
 

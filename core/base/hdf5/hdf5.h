@@ -20,6 +20,7 @@
 
 #include "core/base/dtype.h"
 #include "core/base/file.h"
+#include "core/base/hdf5/filters.h"
 #include "core/base/shape.h"
 
 namespace lockstep {
@@ -59,6 +60,43 @@ struct Hdf5Array {
   std::size_t row_bytes() const;
 };
 
+// How one element lies in the file.
+struct Hdf5Element {
+  DType dtype = DType::kF32;  // as it is read
+  std::size_t bytes = 4;      // as it is stored
+  bool is_signed = true;      // of integers
+  bool big_endian = false;
+
+  // The bytes can be taken as they are.
+  bool is_native() const { return !big_endian && bytes == size_of(dtype); }
+};
+
+// Where the bytes of an array lie in the file.
+struct Hdf5Storage {
+  enum class Kind {
+    kContiguous,  // at `offset`; nowhere where it was never written
+    kChunked,     // in `chunks`
+    kCompact,     // small, inside the description of the array: `content` has it
+    kLibrary,     // only the library can tell: `why`
+  };
+  static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
+
+  struct Chunk {
+    std::uint64_t offset = kNowhere;  // in the file; kNowhere: never written, all fill value
+    std::uint32_t bytes = 0;          // stored
+    std::uint32_t mask = 0;           // filters that were left out
+  };
+
+  Kind kind = Kind::kContiguous;
+  Hdf5Element element;
+  std::uint64_t offset = kNowhere;
+  std::vector<Chunk> chunks;  // row-major in the grid of chunks
+  std::vector<Hdf5Filter> filters;
+  std::vector<std::byte> fill;     // one element as stored; empty: zero
+  std::vector<std::byte> content;  // in the array's dtype
+  std::string why;
+};
+
 // A file that is open for reading.
 class Hdf5File {
  public:
@@ -83,6 +121,9 @@ class Hdf5File {
   void read(const Hdf5Array& array, std::int64_t begin, std::int64_t end, void* to) const;
   // Reads the whole array.
   std::vector<std::byte> read(const std::string& name) const;
+
+  // Where the bytes of an array lie. Cost: a search for each chunk.
+  Hdf5Storage storage(const Hdf5Array& array) const;
 
   // Attributes of an array, or of the file for an empty `array`; nullopt where there is none of
   // that name and kind. A text list also reads a single text.

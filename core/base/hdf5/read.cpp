@@ -119,7 +119,10 @@ Hdf5File::Hdf5File(const std::string& path) : path_(path) {
   if (!probe) file_failed(path, "open", errno);
   check_input(file_size(path) > 0, path, ": is empty, expected an HDF5 file");
   check_input(has_signature(path), path, ": is not an HDF5 file (it has no HDF5 signature)");
-  file_ = Hdf5Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  // A file system without locks (NFS, Lustre, read-only mounts) is read without them.
+  const Hdf5Handle access(check_hdf5(H5Pcreate(H5P_FILE_ACCESS), path, "H5Pcreate"), H5Pclose);
+  check_hdf5(H5Pset_file_locking(access.id(), true, true), path, "H5Pset_file_locking");
+  file_ = Hdf5Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id()), H5Fclose);
   if (!file_.open()) open_failed(path);
   list("", 0);
   std::ranges::sort(arrays_, {}, &Hdf5Array::name);
@@ -161,7 +164,7 @@ Hdf5Array Hdf5File::describe(std::int64_t dataset, const std::string& name) cons
   const Hdf5Handle properties(H5Dget_create_plist(dataset), H5Pclose);
   Hdf5Array array;
   array.name = name;
-  array.dtype = dtype_of(type.id());
+  array.dtype = element_of(type.id()).dtype;
   array.shape = shape_of(space.id());
   array.stored_bytes = H5Dget_storage_size(dataset);
   if (H5Pget_layout(properties.id()) == H5D_CHUNKED) {
