@@ -1,18 +1,18 @@
 #include "datasets/dataset.h"
 
 #include <algorithm>
-#include <cmath>
+#include <atomic>
 #include <cstring>
+#include <exception>
 #include <iomanip>
-#include <limits>
+#include <mutex>
 #include <numeric>
+#include <thread>
 
 #include "core/base/error.h"
-#include "core/base/hash.h"
 #include "core/base/hdf5/hdf5.h"
 #include "core/base/machine.h"
 #include "core/base/settings.h"
-#include "datasets/convert.h"
 
 namespace lockstep {
 namespace {
@@ -24,16 +24,16 @@ std::string gibibytes(double bytes) {
 }
 
 // The names asked for, or all arrays that have samples.
-std::vector<std::string> array_names(const Hdf5File& file, const DatasetOptions& options) {
-  if (!options.arrays.empty()) {
-    std::vector<std::string> names = options.arrays;
+std::vector<std::string> array_names(const Hdf5File& file, const std::vector<std::string>& wanted) {
+  if (!wanted.empty()) {
+    std::vector<std::string> names = wanted;
     std::ranges::sort(names);
     names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;
   }
   std::vector<std::string> names;
   for (const Hdf5Array& array : file.arrays()) {
-    if (array.shape.rank() > 0) names.push_back(array.name);
+    if (array.shape.rank() > 0 && !array.is_bookkeeping) names.push_back(array.name);
   }
   check_input(!names.empty(), file.path(), ": has no arrays of samples");
   return names;
@@ -63,40 +63,21 @@ std::string described(DType dtype, const Shape& sample) {
   return text(name_of(dtype), " samples of ", sample);
 }
 
-// The index of the first element that `is_bad`, count where there is none.
-template <typename IsBad>
-std::int64_t first_bad(DType dtype, const std::byte* data, std::int64_t count,
-                       const IsBad& is_bad) {
-  return with_values(dtype, data, [&](const auto* values) {
-    std::int64_t i = 0;
-    while (i < count && !is_bad(as_double(values[i]))) ++i;
-    return i;
-  });
+// Memory on cache lines, freed with the last owner.
+std::shared_ptr<std::byte> own_memory(std::size_t bytes) {
+  constexpr std::align_val_t kLine{64};
+  auto* const memory = static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), kLine));
+  return {memory, [](std::byte* data) { ::operator delete(data, std::align_val_t{64}); }};
 }
 
-double element(DType dtype, const std::byte* data, std::int64_t index) {
-  return with_values(dtype, data, [&](const auto* values) { return as_double(values[index]); });
-}
-
-template <typename To>
-void gather_as(const Dataset& dataset, int array, std::span<const std::int64_t> ids, To* out) {
-  const DatasetArray& about = dataset.arrays()[static_cast<std::size_t>(array)];
-  const std::int64_t elements = about.sample.elements();
-  for (const std::int64_t id : ids) {
-    with_values(about.dtype, dataset.row(array, id), [&](const auto* values) {
-      for (std::int64_t i = 0; i < elements; ++i) {
-        if constexpr (std::is_class_v<std::remove_cvref_t<decltype(values[i])>>) {
-          out[i] = static_cast<To>(static_cast<float>(values[i]));
-        } else {
-          out[i] = static_cast<To>(values[i]);
-        }
-      }
-    });
-    out += elements;
-  }
+// Arrays begin on cache lines.
+std::size_t on_line(std::size_t bytes) {
+  return (bytes + 63) / 64 * 64;
 }
 
 }  // namespace
+
+// ---- Opening -----------------------------------------------------------------------------------
 
 std::shared_ptr<const Dataset> Dataset::open(const std::string& source,
                                              const DatasetOptions& options) {
@@ -105,55 +86,52 @@ std::shared_ptr<const Dataset> Dataset::open(const std::string& source,
 
 std::shared_ptr<const Dataset> Dataset::open(const std::vector<std::string>& sources,
                                              const DatasetOptions& options) {
+  const std::shared_ptr<Dataset> dataset = describe(sources, options.arrays);
+  const std::vector<bool> all(dataset->arrays_.size(), true);
+  const std::size_t bytes = dataset->bytes_to_hold(all);
+  const std::size_t limit = options.memory_limit > 0 ? options.memory_limit : available_memory();
+  if (bytes > limit) {
+    environment_failed(dataset->files_[0], dataset->files_.size() > 1 ? " and the other shards" : "", ": ",
+                       gibibytes(static_cast<double>(bytes)), " of samples do not fit into ",
+                       gibibytes(static_cast<double>(limit)), " of memory");
+  }
+  dataset->hold(all, own_memory(bytes));
+  dataset->load(0, 1, 1);
+  return dataset;
+}
+
+std::shared_ptr<Dataset> Dataset::describe(const std::vector<std::string>& sources,
+                                           const std::vector<std::string>& arrays, std::size_t block_bytes) {
   check_input(!sources.empty(), "a dataset without files: expected at least one source");
   std::shared_ptr<Dataset> dataset(new Dataset());
   for (const std::string& source : sources) {
     for (std::string& path : resolve_source(source)) dataset->files_.push_back(std::move(path));
   }
-  dataset->read_shards(options);
+  std::vector<std::string> names;
+  for (const std::string& path : dataset->files_) {
+    const Hdf5File file(path);
+    if (names.empty()) names = array_names(file, arrays);
+    const std::vector<const Hdf5Array*> found = arrays_of(file, names);
+    if (dataset->arrays_.empty()) dataset->describe_arrays(file, found);
+    Shard shard{dataset->size_, {}};
+    const auto bytes = std::make_shared<const ReadOnlyFile>(path);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const DatasetArray& first = dataset->arrays_[i];
+      check_input(found[i]->dtype == first.dtype && sample_of(*found[i]) == first.sample, path,
+                  ": array \"", first.name, "\" has ",
+                  described(found[i]->dtype, sample_of(*found[i])), ", in ", dataset->files_[0], " it has ",
+                  described(first.dtype, first.sample));
+      shard.readers.emplace_back(file, *found[i], bytes);
+    }
+    dataset->size_ += found[0]->rows();
+    dataset->shards_.push_back(std::move(shard));
+  }
+  dataset->check_some();
+  dataset->cut_into_blocks(block_bytes);
   return dataset;
 }
 
-void Dataset::read_shards(const DatasetOptions& options) {
-  // All shards are checked before the first is read.
-  std::vector<Hdf5File> shards;
-  shards.reserve(files_.size());
-  std::vector<std::string> names;
-  double bytes = 0;
-  for (const std::string& path : files_) {
-    const Hdf5File& shard = shards.emplace_back(path);
-    if (names.empty()) names = array_names(shard, options);
-    const std::vector<const Hdf5Array*> found = arrays_of(shard, names);
-    if (arrays_.empty()) describe(shard, found);
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      const DatasetArray& first = arrays_[i];
-      check_input(found[i]->dtype == first.dtype && sample_of(*found[i]) == first.sample, path,
-                  ": array \"", first.name, "\" has ",
-                  described(found[i]->dtype, sample_of(*found[i])), ", in ", files_[0], " it has ",
-                  described(first.dtype, first.sample));
-      bytes += static_cast<double>(found[i]->rows()) * static_cast<double>(found[i]->row_bytes());
-    }
-    first_row_.push_back(size_);
-    size_ += found[0]->rows();
-  }
-  check_some();
-  const std::size_t limit = options.memory_limit > 0 ? options.memory_limit : available_memory();
-  if (bytes > static_cast<double>(limit)) {
-    environment_failed(files_[0], files_.size() > 1 ? " and the other shards" : "", ": ",
-                       gibibytes(bytes), " of samples do not fit into ",
-                       gibibytes(static_cast<double>(limit)), " of memory");
-  }
-  for (std::size_t i = 0; i < arrays_.size(); ++i) {
-    values_[i].resize(static_cast<std::size_t>(size_) * row_bytes_[i]);
-    for (std::size_t s = 0; s < shards.size(); ++s) {
-      const Hdf5Array& stored = shards[s].array(arrays_[i].name);
-      shards[s].read(stored, 0, stored.rows(),
-                     values_[i].data() + static_cast<std::size_t>(first_row_[s]) * row_bytes_[i]);
-    }
-  }
-}
-
-void Dataset::describe(const Hdf5File& shard, const std::vector<const Hdf5Array*>& found) {
+void Dataset::describe_arrays(const Hdf5File& shard, const std::vector<const Hdf5Array*>& found) {
   for (const Hdf5Array* array : found) {
     DatasetArray about;
     about.name = array->name;
@@ -166,7 +144,26 @@ void Dataset::describe(const Hdf5File& shard, const std::vector<const Hdf5Array*
     row_bytes_.push_back(about.sample_bytes());
     arrays_.push_back(std::move(about));
   }
-  values_.resize(arrays_.size());
+  values_.resize(arrays_.size(), nullptr);
+}
+
+// A block has whole chunks of the arrays that make up most of a row.
+void Dataset::cut_into_blocks(std::size_t block_bytes) {
+  const std::size_t largest = std::ranges::max(row_bytes_);
+  const std::size_t row = std::max<std::size_t>(1, std::accumulate(row_bytes_.begin(), row_bytes_.end(), std::size_t{0}));
+  for (std::size_t s = 0; s < shards_.size(); ++s) {
+    const std::int64_t begin = shards_[s].first_row;
+    const std::int64_t end = s + 1 < shards_.size() ? shards_[s + 1].first_row : size_;
+    std::int64_t chunk = 1;
+    for (std::size_t a = 0; a < shards_[s].readers.size(); ++a) {
+      if (row_bytes_[a] * 8 >= largest) chunk = std::max(chunk, shards_[s].readers[a].rows_of_chunk());
+    }
+    const auto chunks = static_cast<std::int64_t>(block_bytes / (row * static_cast<std::size_t>(chunk)));
+    const std::int64_t rows = chunk * std::max<std::int64_t>(1, chunks);
+    for (std::int64_t first = begin; first < end; first += rows) {
+      blocks_.push_back({first, std::min(first + rows, end)});
+    }
+  }
 }
 
 std::shared_ptr<const Dataset> Dataset::from_memory(const std::string& name,
@@ -175,8 +172,8 @@ std::shared_ptr<const Dataset> Dataset::from_memory(const std::string& name,
   std::ranges::sort(arrays, {}, &MemoryArray::name);
   std::shared_ptr<Dataset> dataset(new Dataset());
   dataset->files_ = {name};
-  dataset->first_row_ = {0};
-  for (MemoryArray& array : arrays) {
+  dataset->shards_.push_back({});
+  for (const MemoryArray& array : arrays) {
     check_input(array.shape.rank() > 0, name, ": array \"", array.name,
                 "\" is a single value; expected one row for each sample");
     const auto needed = static_cast<std::size_t>(array.shape.elements()) * size_of(array.dtype);
@@ -192,9 +189,15 @@ std::shared_ptr<const Dataset> Dataset::from_memory(const std::string& name,
     about.sample = array.shape.slice(1, array.shape.rank());
     dataset->row_bytes_.push_back(about.sample_bytes());
     dataset->arrays_.push_back(std::move(about));
-    dataset->values_.push_back(std::move(array.bytes));
   }
+  dataset->values_.resize(arrays.size(), nullptr);
   dataset->check_some();
+  dataset->cut_into_blocks(kBlockBytes);
+  const std::vector<bool> all(arrays.size(), true);
+  dataset->hold(all, own_memory(dataset->bytes_to_hold(all)));
+  for (std::size_t a = 0; a < arrays.size(); ++a) {
+    std::ranges::copy(arrays[a].bytes, dataset->values_[a]);
+  }
   return dataset;
 }
 
@@ -202,6 +205,8 @@ void Dataset::check_some() const {
   check_input(size_ > 0, files_[0], files_.size() > 1 ? " and the other shards" : "", ": array \"",
               arrays_[0].name, "\" has no samples");
 }
+
+// ---- What there is -----------------------------------------------------------------------------
 
 int Dataset::find_or_none(const std::string& name) const {
   const auto found = std::ranges::lower_bound(arrays_, name, {}, &DatasetArray::name);
@@ -228,77 +233,143 @@ std::size_t Dataset::bytes() const {
          static_cast<std::size_t>(size_);
 }
 
-void Dataset::gather(int array, std::span<const std::int64_t> ids, float* out) const {
-  gather_as(*this, array, ids, out);
-}
-
-void Dataset::gather(int array, std::span<const std::int64_t> ids, std::int32_t* out) const {
-  gather_as(*this, array, ids, out);
-}
-
-std::uint64_t Dataset::fingerprint() const {
-  Xxh3 hash;
-  for (std::size_t i = 0; i < arrays_.size(); ++i) {
-    // A header that ends in a newline cannot run into the values: their number is in it.
-    const std::string header =
-        text(arrays_[i].name, ' ', name_of(arrays_[i].dtype), ' ', size_, arrays_[i].sample, '\n');
-    hash.update(std::as_bytes(std::span(header)));
-    hash.update(values_[i]);
-  }
-  return hash.digest();
-}
-
 std::string Dataset::place(int array, std::int64_t index) const {
-  const auto after = std::ranges::upper_bound(first_row_, index);
-  const auto file = static_cast<std::size_t>(after - first_row_.begin() - 1);
+  const auto after = std::ranges::upper_bound(shards_, index, {}, &Shard::first_row);
+  const auto file = static_cast<std::size_t>(after - shards_.begin() - 1);
   return text(files_[file], ": array \"", arrays_[static_cast<std::size_t>(array)].name, "\", row ",
-              index - first_row_[file]);
+              index - shards_[file].first_row);
 }
 
-void Dataset::check_finite(int array) const {
-  const DatasetArray& about = arrays_[static_cast<std::size_t>(array)];
-  if (!is_floating(about.dtype)) return;
-  const std::int64_t elements = about.sample.elements();
-  const std::byte* data = values_[static_cast<std::size_t>(array)].data();
-  const std::int64_t bad = first_bad(about.dtype, data, size_ * elements,
-                                     [](double value) { return !std::isfinite(value); });
-  if (bad == size_ * elements) return;
-  bad_input(place(array, bad / elements), ": element ", bad % elements, " is ",
-            element(about.dtype, data, bad), ", expected a finite number");
+std::int64_t Dataset::block_of(std::int64_t row) const {
+  const auto after = std::ranges::upper_bound(blocks_, row, {}, &RowBlock::begin);
+  return after - blocks_.begin() - 1;
 }
 
-void Dataset::check_labels(int array, std::int64_t classes) const {
-  const DatasetArray& about = arrays_[static_cast<std::size_t>(array)];
-  const std::int64_t elements = about.sample.elements();
-  const std::byte* data = values_[static_cast<std::size_t>(array)].data();
-  const auto end = static_cast<double>(classes);
-  const std::int64_t bad = first_bad(about.dtype, data, size_ * elements, [end](double value) {
-    return !(value >= 0.0 && value < end && value == std::floor(value));
+// ---- Reading -----------------------------------------------------------------------------------
+
+template <typename Body>
+void Dataset::for_shards(Range rows, const Body& body) const {
+  const auto after = std::ranges::upper_bound(shards_, rows.begin, {}, &Shard::first_row);
+  std::int64_t at = rows.begin;
+  for (auto shard = after - shards_.begin() - 1; at < rows.end; ++shard) {
+    const auto next = static_cast<std::size_t>(shard + 1);
+    const std::int64_t shard_end = next < shards_.size() ? shards_[next].first_row : size_;
+    const std::int64_t end = std::min(rows.end, shard_end);
+    const std::int64_t first = shards_[static_cast<std::size_t>(shard)].first_row;
+    body(shards_[static_cast<std::size_t>(shard)], Range{at - first, end - first}, at - rows.begin);
+    at = end;
+  }
+}
+
+bool Dataset::rows_alone(int array) const {
+  return held(array) || std::ranges::all_of(shards_, [array](const Shard& shard) {
+           return shard.readers[static_cast<std::size_t>(array)].rows_of_chunk() == 1;
+         });
+}
+
+void Dataset::read(int array, Range rows, std::byte* to, Scratch& scratch) const {
+  require(rows.begin >= 0 && rows.begin <= rows.end && rows.end <= size_, "rows [", rows.begin, ", ", rows.end,
+          ") of ", size_);
+  if (held(array)) {
+    const std::size_t row_bytes = row_bytes_[static_cast<std::size_t>(array)];
+    std::memcpy(to, row(array, rows.begin), static_cast<std::size_t>(rows.size()) * row_bytes);
+    return;
+  }
+  read_files(array, rows, to, scratch);
+}
+
+void Dataset::read_files(int array, Range rows, std::byte* to, Scratch& scratch) const {
+  const auto index = static_cast<std::size_t>(array);
+  for_shards(rows, [&](const Shard& shard, Range in_shard, std::int64_t offset) {
+    shard.readers[index].read(in_shard.begin, in_shard.end,
+                              to + static_cast<std::size_t>(offset) * row_bytes_[index], scratch.reader_);
   });
-  if (bad == size_ * elements) return;
-  bad_input(place(array, bad / elements), ": label ", element(about.dtype, data, bad),
-            ", expected a whole number in [0, ", classes, ")");
 }
 
-std::int64_t Dataset::count_classes(int array) const {
-  check_labels(array, std::numeric_limits<std::int32_t>::max());
-  const DatasetArray& about = arrays_[static_cast<std::size_t>(array)];
-  const std::int64_t count = size_ * about.sample.elements();
-  return with_values(about.dtype, values_[static_cast<std::size_t>(array)].data(),
-                     [&](const auto* values) {
-                       double largest = -1.0;
-                       for (std::int64_t i = 0; i < count; ++i) {
-                         largest = std::max(largest, as_double(values[i]));
-                       }
-                       return static_cast<std::int64_t>(largest) + 1;
-                     });
+void Dataset::expect(int array, Range rows) const {
+  if (held(array)) return;
+  for_shards(rows, [&](const Shard& shard, Range in_shard, std::int64_t) {
+    shard.readers[static_cast<std::size_t>(array)].expect(in_shard.begin, in_shard.end);
+  });
 }
 
-Subset whole(std::shared_ptr<const Dataset> dataset) {
-  Subset out{std::move(dataset), {}};
-  out.ids.resize(static_cast<std::size_t>(out.dataset->size()));
-  std::iota(out.ids.begin(), out.ids.end(), std::int64_t{0});
-  return out;
+const std::byte* Dataset::block_bytes(int array, RowBlock block, std::vector<std::byte>& room,
+                                      Scratch& scratch) const {
+  if (held(array)) return row(array, block.begin);
+  const std::size_t bytes = static_cast<std::size_t>(block.size()) * row_bytes_[static_cast<std::size_t>(array)];
+  if (room.size() < bytes) room.resize(bytes);
+  read(array, block, room.data(), scratch);
+  return room.data();
+}
+
+// ---- Holding -----------------------------------------------------------------------------------
+
+std::vector<bool> Dataset::smallest_within(std::size_t bytes) const {
+  std::vector<std::size_t> order(arrays_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [this](std::size_t a) { return row_bytes_[a]; });
+  std::vector<bool> which(arrays_.size(), false);
+  for (const std::size_t a : order) {
+    which[a] = true;
+    if (bytes_to_hold(which) > bytes) {
+      which[a] = false;
+      break;
+    }
+  }
+  return which;
+}
+
+std::size_t Dataset::bytes_to_hold(const std::vector<bool>& which) const {
+  std::size_t bytes = 0;
+  for (std::size_t a = 0; a < arrays_.size(); ++a) {
+    if (which[a]) bytes += on_line(static_cast<std::size_t>(size_) * row_bytes_[a]);
+  }
+  return bytes;
+}
+
+void Dataset::hold(const std::vector<bool>& which, std::shared_ptr<std::byte> memory) {
+  require(memory_ == nullptr, "a dataset is held twice");
+  memory_ = std::move(memory);
+  std::byte* at = memory_.get();
+  for (std::size_t a = 0; a < arrays_.size(); ++a) {
+    if (!which[a]) continue;
+    values_[a] = at;
+    at += on_line(static_cast<std::size_t>(size_) * row_bytes_[a]);
+  }
+}
+
+bool Dataset::all_held() const {
+  return std::ranges::find(values_, nullptr) == values_.end();
+}
+
+void Dataset::load(int part, int parts, int threads) const {
+  const auto count = static_cast<std::int64_t>(blocks_.size());
+  std::atomic<std::int64_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr failure;
+  const auto work = [&] {
+    Scratch scratch;
+    try {
+      // Neighbouring blocks go to neighbouring parts: all read along together.
+      for (std::int64_t k = next++; part + k * parts < count; k = next++) {
+        const RowBlock block = blocks_[static_cast<std::size_t>(part + k * parts)];
+        for (std::size_t a = 0; a < arrays_.size(); ++a) {
+          if (values_[a] == nullptr) continue;
+          std::byte* const to = values_[a] + static_cast<std::size_t>(block.begin) * row_bytes_[a];
+          read_files(static_cast<int>(a), block, to, scratch);
+        }
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+      next = count;
+    }
+  };
+  std::vector<std::thread> others;
+  for (int t = 1; t < threads; ++t) others.emplace_back(work);
+  work();
+  for (std::thread& thread : others) thread.join();
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace lockstep

@@ -23,7 +23,7 @@ std::int64_t batches_per_epoch(std::int64_t count, std::int64_t global_batch) {
   return (count + global_batch - 1) / global_batch;
 }
 
-SampleRange batch_positions(std::int64_t count, std::int64_t global_batch, std::int64_t batch) {
+Range batch_positions(std::int64_t count, std::int64_t global_batch, std::int64_t batch) {
   const std::int64_t batches = batches_per_epoch(count, global_batch);
   require(batch >= 0 && batch < batches, "batch ", batch, " of ", batches);
   return {batch * global_batch, std::min((batch + 1) * global_batch, count)};

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "dist/microbatches.h"
+#include "datasets/microbatches.h"
 #include "ops/layers/layer.h"
 #include "ops/optimizers/optimizer.h"
 

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "dist/microbatches.h"
+#include "datasets/microbatches.h"
 
 namespace lockstep {
 

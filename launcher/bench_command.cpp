@@ -73,7 +73,7 @@ class BucketExchange {
 class Exchange {
  public:
   Exchange(Worker& worker, std::int64_t elements)
-      : elements_(elements), memory_(worker.device().allocate(elements * sizeof(float), true)) {
+      : elements_(elements), memory_(worker.device().allocate(elements * sizeof(float), MemoryKind::kShared)) {
     constexpr std::int64_t kBucket = kBucketBytes / sizeof(float);
     for (std::int64_t at = 0; at < elements; at += kBucket) {
       buckets_.emplace_back(worker, values() + at, std::min(kBucket, elements - at));

@@ -162,7 +162,7 @@ const Plan& Training::training_plan() {
   return bound_training(loader_.batch_size(0)).executor.plan();
 }
 
-SampleRange Training::range_of_rank(std::int64_t samples) const {
+Range Training::range_of_rank(std::int64_t samples) const {
   const Range range = Microbatches(samples, microbatches_)
                           .samples_of_rank(worker_.rank(), worker_.world_size());
   return {range.begin, range.end};
@@ -220,7 +220,7 @@ StepResult Training::run_step() {
 
   worker_.progress().enter(Phase::kData);
   const auto start = Clock::now();
-  const SampleRange range = range_of_rank(samples);
+  const Range range = range_of_rank(samples);
   fill(bound, loader_, epoch, batch, {range.begin, range.end});
   *bound.learning_rate = static_cast<float>(result.learning_rate);
   *bound.step = step_;

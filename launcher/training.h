@@ -13,7 +13,7 @@
 #include "core/plan/executor.h"
 #include "datasets/loader.h"
 #include "dist/compile.h"
-#include "dist/microbatches.h"
+#include "datasets/microbatches.h"
 #include "launcher/config.h"
 #include "launcher/metrics.h"
 #include "launcher/run_data.h"
@@ -106,7 +106,7 @@ class Training {
   void bind_inputs(BoundPlan& bound);
   std::vector<NamedTensor> tensors(bool statistics);
   void fill(BoundPlan& bound, Loader& loader, std::int64_t epoch, std::int64_t batch, Range range);
-  SampleRange range_of_rank(std::int64_t samples) const;
+  Range range_of_rank(std::int64_t samples) const;
   std::int64_t metric_outputs() const;
 
   Worker& worker_;

@@ -45,8 +45,8 @@ void CpuDevice::copy_out(void* host_to, const void* device_from, std::size_t byt
   if (bytes > 0) std::memcpy(host_to, device_from, bytes);
 }
 
-void* CpuDevice::allocate_bytes(std::size_t bytes, bool shared) {
-  if (shared && heap_ != nullptr) return heap_->allocate(bytes);
+void* CpuDevice::allocate_bytes(std::size_t bytes, MemoryKind kind) {
+  if (kind == MemoryKind::kShared && heap_ != nullptr) return heap_->allocate(bytes);
   // Large blocks start on a huge page: fewer misses of the TLB in matrix products.
   const bool huge = bytes >= kHugePage;
   const std::size_t alignment = huge ? kHugePage : kMemoryAlignment;
@@ -58,9 +58,8 @@ void* CpuDevice::allocate_bytes(std::size_t bytes, bool shared) {
   return data;
 }
 
-void CpuDevice::free_bytes(void* data, std::size_t) {
-  SharedRef place;
-  if (heap_ != nullptr && heap_->locate(data, place)) {
+void CpuDevice::free_bytes(void* data, std::size_t, MemoryKind kind) {
+  if (kind == MemoryKind::kShared && heap_ != nullptr) {
     heap_->free(data);
   } else {
     std::free(data);

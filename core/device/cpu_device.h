@@ -22,13 +22,14 @@ class CpuDevice final : public Device {
   std::size_t memory_limit() const override;  // what the kernel says is available now
   int threads() const { return threads_; }
 
+  bool reads_host_memory() const override { return true; }
   void copy_in(void* device_to, const void* host_from, std::size_t bytes) override;
   void copy_out(void* host_to, const void* device_from, std::size_t bytes) override;
   void synchronize() override {}
 
  private:
-  void* allocate_bytes(std::size_t bytes, bool shared) override;
-  void free_bytes(void* data, std::size_t bytes) override;
+  void* allocate_bytes(std::size_t bytes, MemoryKind kind) override;
+  void free_bytes(void* data, std::size_t bytes, MemoryKind kind) override;
 
   int threads_;
   SharedHeap* heap_;

@@ -2,6 +2,8 @@
 // device object holds one GPU.
 #include <cuda_runtime_api.h>
 
+#include <cstring>
+
 #include "core/base/error.h"
 #include "core/device/gpu_module.h"
 
@@ -30,6 +32,7 @@ class CudaDevice final : public Device {
     return free;
   }
 
+  bool reads_host_memory() const override { return false; }
   void copy_in(void* device_to, const void* host_from, std::size_t bytes) override {
     select();
     check_cuda(cudaMemcpy(device_to, host_from, bytes, cudaMemcpyHostToDevice), "cudaMemcpy to the GPU");
@@ -47,17 +50,28 @@ class CudaDevice final : public Device {
   // The runtime's current device belongs to the calling thread.
   void select() const { check_cuda(cudaSetDevice(index_), "cudaSetDevice"); }
 
-  void* allocate_bytes(std::size_t bytes, bool) override {
+  void* allocate_bytes(std::size_t bytes, MemoryKind kind) override {
     select();
+    const bool staging = kind == MemoryKind::kStaging;
     void* data = nullptr;
-    if (cudaMalloc(&data, bytes) != cudaSuccess) {
+    if ((staging ? cudaMallocHost(&data, bytes) : cudaMalloc(&data, bytes)) != cudaSuccess) {
       cudaGetLastError();  // out of memory is told by the caller; clear the runtime's note of it
       return nullptr;
     }
-    check_cuda(cudaMemset(data, 0, bytes), "cudaMemset");
+    if (staging) {
+      std::memset(data, 0, bytes);
+    } else {
+      check_cuda(cudaMemset(data, 0, bytes), "cudaMemset");
+    }
     return data;
   }
-  void free_bytes(void* data, std::size_t) override { cudaFree(data); }
+  void free_bytes(void* data, std::size_t, MemoryKind kind) override {
+    if (kind == MemoryKind::kStaging) {
+      cudaFreeHost(data);
+    } else {
+      cudaFree(data);
+    }
+  }
 
   int index_;
   cudaDeviceProp properties_{};

@@ -16,7 +16,7 @@ class GpuBackend {
  public:
   virtual ~GpuBackend() = default;
   // Changes with the interface; the program opens modules with its own number only.
-  static constexpr int kVersion = 1;
+  static constexpr int kVersion = 2;
   virtual int version() const = 0;
   // "CUDA 13.0"
   virtual std::string library() const = 0;

@@ -13,7 +13,7 @@ void* StateStore::obtain(const std::string& name, const TensorType& type) {
   if (it == states_.end()) {
     State& state = states_[name];
     state.type = type;
-    state.memory = device_.allocate(type.bytes(), true);
+    state.memory = device_.allocate(type.bytes(), MemoryKind::kShared);
     return state.memory.data();
   }
   require(it->second.type == type, "state ", name, " is ", it->second.type.to_string(),
@@ -48,7 +48,7 @@ void Arena::reserve(std::size_t bytes, std::size_t shared_bytes) {
   }
   if (shared_bytes > shared_.bytes()) {
     shared_ = Memory();
-    shared_ = device_.allocate(shared_bytes, true);
+    shared_ = device_.allocate(shared_bytes, MemoryKind::kShared);
     ++generation_;
   }
 }

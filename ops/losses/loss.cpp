@@ -65,7 +65,7 @@ DType Loss::target_type() const {
 }
 
 bool Loss::takes_target(DType dtype) const {
-  return dtype == DType::kI32 || dtype == target_type();
+  return dtype == DType::kI32 || dtype == DType::kF32;
 }
 
 ValueId Loss::build(Graph& graph, ValueId prediction, ValueId target, ValueId weights,

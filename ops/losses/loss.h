@@ -12,14 +12,14 @@
 //   mean_squared_error     (batch, ...)             the same, f32 or i32
 //   mean_absolute_error    (batch, ...)             the same, f32 or i32
 //   binary_cross_entropy   (batch, ...) logits      the same, f32 or i32, in [0, 1]
-//   softmax_cross_entropy  (batch, ..., classes)    (batch, ...) i32 class numbers
-//                          logits
+//   softmax_cross_entropy  (batch, ..., classes)    (batch, ...) i32 class numbers, or
+//                          logits                   (batch, ..., classes) f32 shares of the classes
 //
 //   kind                   l_i, the mean of
 //   mean_squared_error     (x - t)^2
 //   mean_absolute_error    |x - t|, with gradient 0 at x = t
 //   binary_cross_entropy   -t log p - (1 - t) log(1 - p), p = sigmoid(x)
-//   softmax_cross_entropy  -log softmax(x)[t]
+//   softmax_cross_entropy  -log softmax(x)[t]; with shares -sum_k t_k log softmax(x)_k
 //
 // A target may have more or fewer extents of 1 at its end: (batch) and (batch, 1) are the same.
 //
@@ -61,8 +61,7 @@ class Loss {
   bool classification() const;
   // The element type of the targets as the loss likes it best: kI32 for class numbers, else kF32.
   DType target_type() const;
-  // Whether build() takes targets of that type: class numbers are kI32, all other losses take kF32
-  // and, as numbers, kI32.
+  // Whether build() takes targets of that type: kF32, and kI32 as class numbers or as numbers.
   bool takes_target(DType dtype) const;
 
   // Adds the loss and returns it, f32(). `weights` is f32(batch) or kNoValue. Throws bad_input

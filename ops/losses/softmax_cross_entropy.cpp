@@ -26,8 +26,9 @@ std::vector<TensorType> SoftmaxCrossEntropyOp::infer(std::span<const TensorType>
   check_input(logits.elements(1, logits.rank()) > 0, "prediction ", logits,
               " has samples without positions");
   const Shape positions = logits.slice(0, logits.rank() - 1);
+  if (inputs[1].dtype == DType::kF32 && inputs[1].shape == logits) return {{DType::kF32, {}, nullptr}};
   check_input(inputs[1].dtype == DType::kI32, "target is ", inputs[1].to_string(),
-              ", expected class numbers i32", positions);
+              ", expected class numbers i32", positions, " or a share of each class f32", logits);
   check_input(equal_but_trailing_ones(inputs[1].shape, positions), "target ", inputs[1].shape,
               " does not fit prediction ", logits, ", expected class numbers ", positions);
   return {{DType::kF32, {}, nullptr}};

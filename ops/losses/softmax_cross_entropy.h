@@ -9,8 +9,9 @@
 
 namespace lockstep {
 
-// Inputs: logits f32(batch, ..., classes) with at least 2 classes, class numbers i32(batch, ...)
-// (extents of 1 at the end may differ), and optionally weights f32(batch). Output: scale * sum_i
+// Inputs: logits f32(batch, ..., classes) with at least 2 classes; the target, class numbers i32(batch, ...)
+// (extents of 1 at the end may differ) or the classes' shares f32 in the shape of the logits; and optionally
+// weights f32(batch). Output: scale * sum_i
 // w_i * (mean over the positions of sample i), f32(). The logits alone receive a gradient.
 class SoftmaxCrossEntropyOp final : public Op {
  public:
@@ -31,7 +32,7 @@ class SoftmaxCrossEntropyOp final : public Op {
 };
 
 // Inputs: those of the loss, then the cotangent f32(). Output: the gradient of the logits,
-// cotangent * scale * w / positions * (softmax(x) - smoothed one_hot), computed from the logits in
+// cotangent * scale * w / positions * (softmax(x) * sum of shares - smoothed shares), computed from the logits in
 // two passes over each row while it lies in the first cache.
 class SoftmaxCrossEntropyBackwardOp final : public Op {
  public:

@@ -1,7 +1,8 @@
 // CPU kernels of softmax_cross_entropy, a row of logits at a time. With m the largest logit of a
 // row and S = sum exp(x - m), the loss of the row is
 //   log S + (1 - s) (m - x_t) + s / classes * sum (m - x),
-// in which nothing can overflow. The rows are added in f64 and in order, so the sum does not depend
+// in which nothing can overflow. With shares t of the classes instead of one class (smoothed: t' = (1 - s) t + s / classes)
+// it is the sum over the classes of t' (log S + m - x). The rows are added in f64 and in order, so the sum does not depend
 // on the number of threads.
 #include <algorithm>
 #include <cmath>
@@ -21,6 +22,7 @@ struct Rows {
   double scale;                           // of a row
   double label_smoothing;
   bool weighted;
+  bool shares;  // the target is a share of each class, not a class number
   int threads;
   std::int64_t grain;  // rows worth a thread
 };
@@ -34,6 +36,7 @@ Rows rows_of(const KernelRequest& request, std::size_t inputs, const SoftmaxCros
           .scale = loss.scale() / static_cast<double>(positions),
           .label_smoothing = loss.label_smoothing(),
           .weighted = inputs == 3,
+          .shares = request.inputs[1].dtype == DType::kF32,
           .threads = cpu_threads(request),
           .grain = std::max<std::int64_t>(1, kElementGrain / 8 / classes)};
 }
@@ -53,6 +56,43 @@ float row_loss(const float* x, std::int32_t label, const Rows& shape) {
   const double smoothing = shape.label_smoothing;
   return static_cast<float>(loss + (1.0 - smoothing) * (m - x[label]) +
                             smoothing / static_cast<double>(shape.classes) * distance);
+}
+
+// A class's share after smoothing.
+double smoothed(float share, const Rows& shape) {
+  return share * (1.0 - shape.label_smoothing) + shape.label_smoothing / static_cast<double>(shape.classes);
+}
+
+float row_loss(const float* x, const float* shares, const Rows& shape) {
+  const float m = max_lanes(x, shape.classes);
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t k = 0; k < shape.classes; ++k) sum += vector_math::exp(x[k] - m);
+  const double log_sum = std::log(sum);
+  double loss = 0;
+  for (std::int64_t k = 0; k < shape.classes; ++k) {
+    const double share = smoothed(shares[k], shape);
+    // A class without a share may be infinitely far.
+    if (share != 0) loss += share * (log_sum + (static_cast<double>(m) - x[k]));
+  }
+  return static_cast<float>(loss);
+}
+
+// The gradient of one row, times `factor`.
+void row_gradient(const float* x, const float* shares, float factor, const Rows& shape, float* dx) {
+  const float m = max_lanes(x, shape.classes);
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t k = 0; k < shape.classes; ++k) {
+    dx[k] = vector_math::exp(x[k] - m);
+    sum += dx[k];
+  }
+  double all = 0;
+  for (std::int64_t k = 0; k < shape.classes; ++k) all += smoothed(shares[k], shape);
+  const double of_one = all / sum;
+  for (std::int64_t k = 0; k < shape.classes; ++k) {
+    dx[k] = static_cast<float>((dx[k] * of_one - smoothed(shares[k], shape)) * factor);
+  }
 }
 
 // The gradient of one row, times `factor`.
@@ -84,12 +124,13 @@ Kernel softmax_cross_entropy_cpu(const KernelRequest& request) {
       rows_of(request, request.inputs.size(), request.op_as<SoftmaxCrossEntropyOp>());
   auto run = [=](const Launch& launch) {
     const float* x = launch.input<float>(0);
-    const std::int32_t* labels = launch.input<std::int32_t>(1);
     const float* weights = shape.weighted ? launch.input<float>(2) : nullptr;
     float* losses = static_cast<float*>(launch.workspace);
     parallel_for(shape.threads, shape.rows, shape.grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
-        losses[row] = row_loss(x + row * shape.classes, labels[row], shape);
+        const float* logits = x + row * shape.classes;
+        losses[row] = shape.shares ? row_loss(logits, launch.input<float>(1) + row * shape.classes, shape)
+                                   : row_loss(logits, launch.input<std::int32_t>(1)[row], shape);
       }
     });
     double total = 0;
@@ -108,15 +149,20 @@ Kernel softmax_cross_entropy_backward_cpu(const KernelRequest& request) {
   const int cotangent_input = static_cast<int>(request.inputs.size()) - 1;
   auto run = [=](const Launch& launch) {
     const float* x = launch.input<float>(0);
-    const std::int32_t* labels = launch.input<std::int32_t>(1);
     const float* weights = shape.weighted ? launch.input<float>(2) : nullptr;
     float* dx = launch.output<float>(0);
     const double scale = shape.scale * *launch.input<float>(cotangent_input);
     parallel_for(shape.threads, shape.rows, shape.grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         const double weight = weights == nullptr ? 1.0 : weights[row / shape.positions];
-        row_gradient(x + row * shape.classes, labels[row], static_cast<float>(scale * weight),
-                     shape, dx + row * shape.classes);
+        const float* logits = x + row * shape.classes;
+        const auto factor = static_cast<float>(scale * weight);
+        float* gradient = dx + row * shape.classes;
+        if (shape.shares) {
+          row_gradient(logits, launch.input<float>(1) + row * shape.classes, factor, shape, gradient);
+        } else {
+          row_gradient(logits, launch.input<std::int32_t>(1)[row], factor, shape, gradient);
+        }
       }
     });
   };

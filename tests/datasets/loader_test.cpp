@@ -3,11 +3,9 @@
 #include "datasets/loader.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
-#include "datasets/prefetch.h"
 #include "tests/core/count_allocations.h"
 #include "tests/datasets/shards.h"
 
@@ -70,15 +68,17 @@ struct Part {
   }
 };
 
-Part fill(Loader& loader, std::int64_t epoch, std::int64_t batch, SampleRange range) {
+Part fill(Loader& loader, std::int64_t epoch, std::int64_t batch, Range range) {
   const auto count = static_cast<std::size_t>(range.size());
   Part part{std::vector<float>(count * 6), std::vector<float>(count * 2), std::vector<float>(count),
             std::vector<std::int32_t>(count), std::vector<std::int64_t>(count)};
+  Loader::Scratch scratch;
   loader.fill(epoch, batch, range,
               {{part.x.data(), part.z.data()},
                part.target.data(),
                part.weights.data(),
-               part.samples.data()});
+               part.samples.data()},
+              scratch);
   return part;
 }
 
@@ -161,10 +161,12 @@ TEST(Loader, AFillAllocatesNothing) {
                                part.target.data(),
                                part.weights.data(),
                                part.samples.data()};
+    Loader::Scratch scratch;
+    loader.fill(0, 0, {0, loader.batch_size(0)}, buffers, scratch);
     const std::int64_t before = allocations_so_far();
     for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
       for (std::int64_t batch = 0; batch < loader.batches(); ++batch) {
-        loader.fill(epoch, batch, {0, loader.batch_size(batch)}, buffers);
+        loader.fill(epoch, batch, {0, loader.batch_size(batch)}, buffers, scratch);
       }
     }
     EXPECT_EQ(allocations_so_far() - before, 0);
@@ -183,7 +185,8 @@ TEST(Loader, ReshapesAndReadsIntegers) {
   Loader loader(whole(numbered()), options);
   EXPECT_EQ(loader.input_shape(0), (Shape{3, 2, 1}));
   std::vector<std::int32_t> out(12);
-  loader.fill(0, 1, {0, 2}, {.inputs = {out.data()}});
+  Loader::Scratch scratch;
+  loader.fill(0, 1, {0, 2}, {.inputs = {out.data()}}, scratch);
   std::vector<std::int32_t> expected(12);
   std::iota(expected.begin(), expected.end(), 12);
   EXPECT_EQ(out, expected);
@@ -221,57 +224,6 @@ TEST(Loader, RefusesWhatDoesNotFit) {
   options.weights = "";
   EXPECT_EQ(message_of([&] { Loader(whole(broken), options); }),
             "n: array \"x\", row 1: element 0 is nan, expected a finite number");
-}
-
-TEST(Prefetcher, GivesWhatFillGivesAcrossEpochs) {
-  Loader direct(whole(numbered()), options_of()), behind(whole(numbered()), options_of(0));
-  const auto half = [](std::int64_t size) { return SampleRange{size / 2, size}; };
-  Prefetcher prefetcher(behind, half);
-  for (const auto& [first_epoch, first_batch] : {std::pair{0, 3}, {2, 1}}) {
-    prefetcher.start(first_epoch, first_batch);
-    std::int64_t epoch = first_epoch, batch = first_batch;
-    for (int step = 0; step < 12; ++step) {
-      const PrefetchedBatch& found = prefetcher.next();
-      const std::int64_t size = direct.batch_size(batch);
-      const Part expected = fill(direct, epoch, batch, half(size));
-      ASSERT_EQ(found.epoch, epoch);
-      ASSERT_EQ(found.batch, batch);
-      ASSERT_EQ(found.batch_size, size);
-      ASSERT_EQ(found.range, half(size));
-      const auto count = static_cast<std::size_t>(found.range.size());
-      const auto* x = static_cast<const float*>(found.buffers.inputs[0]);
-      const auto* target = static_cast<const std::int32_t*>(found.buffers.target);
-      EXPECT_TRUE(std::equal(expected.x.begin(), expected.x.end(), x));
-      EXPECT_TRUE(std::equal(expected.target.begin(), expected.target.end(), target));
-      EXPECT_TRUE(
-          std::equal(expected.weights.begin(), expected.weights.end(), found.buffers.weights));
-      EXPECT_EQ(std::vector<std::int64_t>(found.buffers.samples, found.buffers.samples + count),
-                expected.samples);
-      if (++batch == direct.batches()) {
-        batch = 0;
-        ++epoch;
-      }
-    }
-  }
-  EXPECT_GE(prefetcher.seconds_waited(), 0.0);
-}
-
-TEST(Prefetcher, HandsOnWhatGoesWrongAndCountsTheWait) {
-  Loader loader(whole(numbered()), options_of());
-  int calls = 0;
-  Prefetcher prefetcher(loader, [&](std::int64_t size) {
-    if (++calls == 3) bad_input("the third batch is broken");
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    return SampleRange{0, size};
-  });
-  prefetcher.start(0, 0);
-  prefetcher.next();
-  prefetcher.next();
-  EXPECT_GE(prefetcher.seconds_waited(), 0.02);
-  EXPECT_EQ(message_of([&] { prefetcher.next(); }), "the third batch is broken");
-  EXPECT_EQ(message_of([&] { prefetcher.next(); }), "the third batch is broken");
-  prefetcher.start(0, 0);
-  EXPECT_EQ(prefetcher.next().batch, 0);
 }
 
 }  // namespace

@@ -28,8 +28,7 @@ TEST(Normalize, StandardForEachFeature) {
   EXPECT_EQ(found.shift[1], 5.0);
   EXPECT_EQ(found.scale[1], 1.0);
   std::vector<float> out(4);
-  convert_samples(training.dataset->array("x"), found,
-                  training.dataset->row(training.dataset->find("x"), 2), 1, out.data());
+  convert_samples(DType::kF32, found, training.dataset->row(training.dataset->find("x"), 2), 4, out.data());
   const auto deviation = static_cast<float>(1.0 / std::sqrt(40.0 / 6.0));
   EXPECT_EQ(out,
             (std::vector<float>{deviation, 0, static_cast<float>(5.0 / std::sqrt(40.0 / 6.0)), 0}));
@@ -55,7 +54,7 @@ TEST(Normalize, MinmaxScaleAndNone) {
             (Normalization{{0.0}, {0.5}}));
   EXPECT_EQ(compute_normalization({.kind = "none"}, training, x), Normalization{});
   std::vector<float> out(4);
-  convert_samples(training.dataset->array("x"), {}, training.dataset->row(x, 3), 1, out.data());
+  convert_samples(DType::kF32, {}, training.dataset->row(x, 3), 4, out.data());
   EXPECT_EQ(out, (std::vector<float>{1000, 0, 1000, 0}));
 }
 
@@ -70,7 +69,7 @@ TEST(Normalize, RefusesUnknownKindsAndNaN) {
   const Subset training = training_part();
   EXPECT_EQ(message_of([&] { compute_normalization({.kind = "standart"}, training, 0); }),
             "normalize: \"standart\" is not known; did you mean \"standard\"?; valid: \"none\", "
-            "\"standard\", \"minmax\", \"scale\"");
+            "\"standard\", \"minmax\", \"scale\", \"given\"");
   EXPECT_EQ(
       message_of([&] { compute_normalization({.kind = "minmax", .axis = "row"}, training, 0); }),
       "normalize axis: \"row\" is not known; valid: \"feature\", \"array\"");

@@ -83,7 +83,7 @@ TEST(Sampler, EverySampleIsInOneBatchOfAnEpoch) {
       const Ids order = order_of(SampleOrder::kShuffled, 9, 4, static_cast<std::size_t>(count));
       Ids seen;
       for (std::int64_t k = 0; k < batches_per_epoch(count, batch); ++k) {
-        const SampleRange range = batch_positions(count, batch, k);
+        const Range range = batch_positions(count, batch, k);
         EXPECT_EQ(range.size(), std::min(batch, count - k * batch));
         seen.insert(seen.end(), order.begin() + range.begin, order.begin() + range.end);
       }

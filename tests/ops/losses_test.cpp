@@ -126,6 +126,65 @@ OpCase softmax_case(const Shape& shape, bool weighted, double smoothing = 0) {
   return c;
 }
 
+// A share of each class in place of one class.
+OpCase shares_case(const Shape& shape, bool weighted, double smoothing = 0) {
+  const double scale = 0.5;
+  const std::int64_t classes = shape[-1], rows = shape.elements() / classes;
+  OpCase c{.name = text("softmax_cross_entropy of shares", shape, weighted ? " weighted" : ""),
+           .op = std::make_shared<SoftmaxCrossEntropyOp>(scale, smoothing),
+           .inputs = {{DType::kF32, shape}, {DType::kF32, shape}},
+           .low = 0.0,
+           .high = 2.0,
+           .reduction_length = static_cast<double>(shape.elements()),
+           .bf16 = false,
+           .no_gradient = {1}};
+  if (weighted) {
+    c.inputs.push_back({DType::kF32, {shape[0]}});
+    c.no_gradient.push_back(2);
+  }
+  c.reference = [=](const Tensors& in) -> Tensors {
+    double loss = 0;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      double sum = 0;
+      for (std::int64_t k = 0; k < classes; ++k) sum += std::exp(in[0][row * classes + k]);
+      for (std::int64_t k = 0; k < classes; ++k) {
+        const double share = in[1][row * classes + k] * (1 - smoothing) + smoothing / static_cast<double>(classes);
+        const double weight = weighted ? in[2][row / (rows / shape[0])] : 1.0;
+        loss -= weight * share * (in[0][row * classes + k] - std::log(sum));
+      }
+    }
+    return {{loss * scale / static_cast<double>(rows / shape[0])}};
+  };
+  return c;
+}
+
+TEST(SoftmaxCrossEntropy, OfSharesAgreesWithTheNaiveLoop) {
+  for (const Shape& shape : {Shape{1, 2}, Shape{5, 10}, Shape{3, 4, 7}, Shape{2, 33}}) {
+    for (const bool weighted : {false, true}) {
+      for (const double smoothing : {0.0, 0.1}) check_op(shares_case(shape, weighted, smoothing));
+    }
+  }
+}
+
+TEST(SoftmaxCrossEntropy, OfWholeSharesIsThatOfClasses) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {3, 4}});
+  const ValueId labels = graph.input("labels", {DType::kI32, {3}});
+  const ValueId shares = graph.input("shares", {DType::kF32, {3, 4}});
+  const SoftmaxCrossEntropyOp op(1.0, 0.1);
+  graph.output("classes", softmax_cross_entropy(graph, op, x, labels, kNoValue));
+  graph.output("shares", softmax_cross_entropy(graph, op, x, shares, kNoValue));
+  KernelRegistry registry;
+  register_cpu_kernels(registry);
+  CpuDevice device;
+  // 1e30 is as far as a logit gets.
+  auto found = run_graph(graph, registry, device,
+                         {{"x", {1, 2, 3, 4, 1e30, -1e30, 0, 1, -5, 5, 2, 0}},
+                          {"labels", {2, 0, 1}},
+                          {"shares", {0, 0, 1, 0, 1, 0, 0, 0, 0, 1, 0, 0}}});
+  EXPECT_NEAR(found["shares"][0] / found["classes"][0], 1.0, 1e-6);
+}
+
 TEST(SoftmaxCrossEntropy, AgreesWithTheNaiveLoop) {
   for (const Shape& shape : {Shape{1, 2}, Shape{1, 10}, Shape{5, 3}, Shape{3, 17}, Shape{2, 3, 5},
                              Shape{2, 1, 2, 9}, Shape{1, 130}}) {
@@ -307,7 +366,8 @@ TEST(Losses, AreReadFromSettings) {
   EXPECT_EQ(loss->options().label_smoothing, 0.1);
   EXPECT_TRUE(loss->classification());
   EXPECT_EQ(loss->target_type(), DType::kI32);
-  EXPECT_FALSE(loss->takes_target(DType::kF32));
+  EXPECT_TRUE(loss->takes_target(DType::kF32));
+  EXPECT_FALSE(loss->takes_target(DType::kI64));
   const auto squared = Loss::make({.kind = "mean_squared_error"});
   EXPECT_FALSE(squared->classification());
   EXPECT_EQ(squared->target_type(), DType::kF32);
@@ -355,7 +415,7 @@ TEST(Losses, ShapesThatAreRefused) {
             "loss (softmax_cross_entropy): target (8, 2) does not fit prediction (8, 10), expected "
             "class numbers (8)");
   EXPECT_EQ(message("softmax_cross_entropy", {f32, {8, 10}}, {f32, {8}}),
-            "loss (softmax_cross_entropy): target is f32(8), expected class numbers i32(8)");
+            "loss (softmax_cross_entropy): target is f32(8), expected class numbers i32(8) or a share of each class f32(8, 10)");
   EXPECT_EQ(
       message("softmax_cross_entropy", {f32, {8, 1}}, {i32, {8}}),
       "loss (softmax_cross_entropy): prediction (8, 1) has 1 classes at its end, expected 2 at "

@@ -55,6 +55,8 @@ struct Hdf5Array {
   Shape chunk;                       // rank 0 where the array is contiguous or compact
   std::vector<std::string> filters;  // in the order of writing: "shuffle", "gzip 4", ...
   std::uint64_t stored_bytes = 0;    // in the file, after compression
+  // No data: a dimension that netCDF wrote, or a place where MATLAB keeps what others refer to.
+  bool is_bookkeeping = false;
 
   std::int64_t rows() const { return shape.rank() == 0 ? 1 : shape[0]; }
   std::size_t row_bytes() const;

@@ -67,6 +67,19 @@ std::string filter_name(hid_t properties, unsigned index) {
   }
 }
 
+// netCDF marks a dimension that has no values of its own by an attribute; MATLAB's groups of what is
+// referred to begin with '#'.
+bool is_bookkeeping(hid_t dataset, const std::string& name) {
+  if (name.starts_with("#")) return true;
+  if (H5Aexists(dataset, "CLASS") <= 0 || H5Aexists(dataset, "NAME") <= 0) return false;
+  const Hdf5Handle attribute(H5Aopen(dataset, "NAME", H5P_DEFAULT), H5Aclose);
+  const Hdf5Handle type(H5Aget_type(attribute.id()), H5Tclose);
+  if (H5Tget_class(type.id()) != H5T_STRING || H5Tis_variable_str(type.id()) > 0) return false;
+  std::string text(H5Tget_size(type.id()), '\0');
+  if (H5Aread(attribute.id(), type.id(), text.data()) < 0) return false;
+  return text.starts_with("This is a netCDF dimension but not a netCDF variable");
+}
+
 // The fixed or variable length texts of an attribute.
 std::vector<std::string> read_texts(hid_t attribute, const std::string& where) {
   const Hdf5Handle type(H5Aget_type(attribute), H5Tclose);
@@ -167,6 +180,7 @@ Hdf5Array Hdf5File::describe(std::int64_t dataset, const std::string& name) cons
   array.dtype = element_of(type.id()).dtype;
   array.shape = shape_of(space.id());
   array.stored_bytes = H5Dget_storage_size(dataset);
+  array.is_bookkeeping = is_bookkeeping(dataset, name);
   if (H5Pget_layout(properties.id()) == H5D_CHUNKED) {
     std::array<hsize_t, Shape::kMaxRank> dims{};
     check_stored(H5Pget_chunk(properties.id(), Shape::kMaxRank, dims.data()), name, "H5Pget_chunk");
