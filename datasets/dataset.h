@@ -233,7 +233,13 @@ struct Windows {
     if (by_rows()) return rows;
     return rows < span() ? 0 : (rows - span()) / stride + 1;
   }
+  // Shape of an input and of a target of rows of that shape.
+  Shape input_shape(const Shape& row) const { return by_rows() ? row : rows_of(length, row); }
+  Shape target_shape(const Shape& row) const { return by_rows() || last_only ? row : rows_of(length, row); }
   bool operator==(const Windows&) const = default;
+
+ private:
+  static Shape rows_of(std::int64_t rows, const Shape& row);
 };
 
 // Some samples of a dataset. A view: cheap to copy but for its ids.

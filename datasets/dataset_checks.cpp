@@ -131,6 +131,12 @@ std::int64_t Dataset::count_classes(int array) const {
   return static_cast<std::int64_t>(largest) + 1;
 }
 
+Shape Windows::rows_of(std::int64_t rows, const Shape& row) {
+  std::vector<std::int64_t> dims{rows};
+  dims.insert(dims.end(), row.dims().begin(), row.dims().end());
+  return Shape(dims);
+}
+
 Subset whole(std::shared_ptr<const Dataset> dataset, const Windows& windows) {
   Subset out{std::move(dataset), {}, windows};
   const std::int64_t count = windows.count(out.dataset->size());

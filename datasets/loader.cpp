@@ -101,13 +101,8 @@ Loader::Column Loader::make_column(const LoaderInput& input, std::int64_t first_
   column.first_row = first_row;
   column.rows = rows;
   column.row_bytes = about.sample_bytes();
-  const bool is_last = subset_.windows.by_rows() || (subset_.windows.last_only && first_row > 0);
-  column.stored = about.sample;
-  if (!is_last) {
-    std::vector<std::int64_t> dims{rows};
-    dims.insert(dims.end(), about.sample.dims().begin(), about.sample.dims().end());
-    column.stored = Shape(dims);
-  }
+  const Windows& windows = subset_.windows;
+  column.stored = first_row > 0 ? windows.target_shape(about.sample) : windows.input_shape(about.sample);
   if (input.sample_shape) {
     check_input(input.sample_shape->elements() == column.stored.elements(), dataset.files()[0], ": array \"",
                 about.name, "\" has samples of ", column.stored, ", which are not ", *input.sample_shape, ": ",

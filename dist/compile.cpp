@@ -71,13 +71,12 @@ std::vector<Pass> Compiler::all_passes() const {
 
 // ---- Training ----------------------------------------------------------------------------------
 
-ValueId Compiler::add_loss(Graph& graph, ValueId prediction, std::int64_t batch,
+ValueId Compiler::add_loss(Graph& graph, ValueId prediction, const TensorType& target_sample, std::int64_t batch,
                            double scale) const {
   std::vector<std::int64_t> dims{batch};
-  const auto sample = options_.target_sample.shape.dims();
+  const auto sample = target_sample.shape.dims();
   dims.insert(dims.end(), sample.begin(), sample.end());
-  const ValueId target =
-      graph.input("target", {options_.target_sample.dtype, Shape(dims), nullptr});
+  const ValueId target = graph.input("target", {target_sample.dtype, Shape(dims), nullptr});
   const ValueId weights =
       options_.weights ? graph.input("weights", {DType::kF32, {batch}, nullptr}) : kNoValue;
   return options_.loss->build(graph, prediction, target, weights, scale);
@@ -86,7 +85,8 @@ ValueId Compiler::add_loss(Graph& graph, ValueId prediction, std::int64_t batch,
 // Forward, loss and backward of `samples` samples of a batch of `global_samples`.
 Graph Compiler::differentiated(std::int64_t samples, std::int64_t global_samples) {
   ForwardGraph forward = options_.forward(samples, true);
-  const ValueId loss = add_loss(forward.graph, forward.output, samples, 1.0 / global_samples);
+  const TensorType& target = options_.training_target_sample ? *options_.training_target_sample : options_.target_sample;
+  const ValueId loss = add_loss(forward.graph, forward.output, target, samples, 1.0 / global_samples);
   forward.graph.output("loss", loss);
   for (const StatisticSpec& statistic : forward.statistics) {
     require(statistic.batch_value != kNoValue, statistic.name, ": its layer gave no batch value");
@@ -148,7 +148,7 @@ Plan Compiler::inference_plan(std::int64_t batch, bool with_loss) {
   ForwardGraph forward = options_.forward(batch, false);
   forward.graph.output("output", forward.output);
   if (with_loss) {
-    forward.graph.output("loss", add_loss(forward.graph, forward.output, batch, 1.0));
+    forward.graph.output("loss", add_loss(forward.graph, forward.output, options_.target_sample, batch, 1.0));
   }
   const Graph fused = run_pipeline(std::move(forward.graph), {mixed_precision_pass(), fuse_pass()},
                                    options_.pipeline, &times_);

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "core/passes/pipeline.h"
 #include "core/plan/lower.h"
@@ -35,6 +36,8 @@ struct CompileOptions {
   std::shared_ptr<const Optimizer> optimizer;
   // One sample of the target (input "target"), and whether there are weights (input "weights" f32(batch)).
   TensorType target_sample;
+  // The same of training, where it is another: shares of classes, for mixup.
+  std::optional<TensorType> training_target_sample = {};
   bool weights = false;
   bool bf16 = false;
   double clip_norm = 0;
@@ -73,7 +76,8 @@ class Compiler {
  private:
   Graph differentiated(std::int64_t samples, std::int64_t global_samples);
   Graph microbatch_graph(std::int64_t samples, std::int64_t global_samples);
-  ValueId add_loss(Graph& graph, ValueId prediction, std::int64_t batch, double scale) const;
+  ValueId add_loss(Graph& graph, ValueId prediction, const TensorType& target_sample, std::int64_t batch,
+                   double scale) const;
   Plan finish(const Graph& graph);
   Pass mixed_precision_pass() const;
   Pass fuse_pass() const;

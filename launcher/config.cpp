@@ -85,8 +85,34 @@ RunConfig read_run(Settings& section) {
   return run;
 }
 
+// normalize = { mean = 0.1307, std = 0.3081 }
+void read_given_normalization(Settings& table, NormalizeOptions& normalize) {
+  normalize.kind = "given";
+  const auto numbers = [&](const char* key, bool positive) {
+    if (!table.has(key)) table.refuse(key, "missing; expected a number, or one for each entry of the last axis");
+    std::vector<double> out = table.real_list(key, {});
+    for (const double number : out) {
+      if (!std::isfinite(number) || (positive && number <= 0)) {
+        table.refuse(key, text("found ", number, ", expected ", positive ? "numbers above 0" : "finite numbers"));
+      }
+    }
+    return out;
+  };
+  normalize.mean = numbers("mean", false);
+  normalize.deviation = numbers("std", true);
+  if (normalize.mean.size() != normalize.deviation.size() || normalize.mean.empty()) {
+    table.refuse("std", text("found ", normalize.deviation.size(), " numbers for ", normalize.mean.size(),
+                             " of mean, expected as many"));
+  }
+}
+
 void read_normalize(Settings& section, DataConfig& data) {
   const Setting* setting = section.find("normalize");
+  if (setting != nullptr && std::holds_alternative<Table>(setting->value)) {
+    read_given_normalization(section.table("normalize"), data.normalize);
+    if (section.has("normalize_axis")) section.refuse("normalize_axis", "is not used where mean and std are given");
+    return;
+  }
   const bool is_number =
       setting != nullptr && (std::holds_alternative<double>(setting->value) ||
                              std::holds_alternative<std::int64_t>(setting->value));
@@ -120,6 +146,76 @@ void read_held_out(Settings& section, DataConfig& data) {
   data.stratified = section.boolean("stratified", data.stratified);
 }
 
+// "4 GiB", "512MB", or a number of bytes.
+std::int64_t read_bytes(Settings& section, const std::string& key, std::int64_t fallback) {
+  const Setting* setting = section.find(key);
+  if (setting == nullptr) {
+    section.integer(key, fallback);
+    return fallback;
+  }
+  if (std::holds_alternative<std::int64_t>(setting->value)) return integer_from(section, key, fallback, 1);
+  const std::string word = section.word(key, "");
+  double number = 0;
+  const auto [unit, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+  std::string_view rest(unit, static_cast<std::size_t>(word.data() + word.size() - unit));
+  while (rest.starts_with(' ')) rest.remove_prefix(1);
+  constexpr std::pair<std::string_view, double> kUnits[] = {
+      {"B", 1},        {"KB", 1e3},     {"kB", 1e3},     {"MB", 1e6},     {"GB", 1e9},    {"TB", 1e12},
+      {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+  for (const auto& [name, factor] : kUnits) {
+    const double bytes = number * factor;
+    if (error == std::errc() && rest == name && bytes >= 1 && bytes < 0x1p62) return static_cast<std::int64_t>(bytes);
+  }
+  section.refuse(key, text("found \"", word, "\", expected a number of bytes, or one with a unit: \"512 MiB\", \"4 GB\""));
+}
+
+void read_cache(Settings& section, DataConfig& data) {
+  const std::string cache = section.choice("cache", {"auto", "memory", "none"}, "auto");
+  data.cache = cache == "auto" ? CacheKind::kAuto : cache == "memory" ? CacheKind::kMemory : CacheKind::kNone;
+  data.memory = read_bytes(section, "memory", data.memory);
+  const std::string* word = word_of(section.find("threads"));
+  if (word == nullptr && section.has("threads")) {
+    data.threads = integer_from(section, "threads", 1, 1);
+  } else {
+    section.choice("threads", {"auto"}, "auto");
+  }
+}
+
+void read_windows(Settings& section, DataConfig& data) {
+  if (!section.has("window")) return;
+  Settings& window = section.table("window");
+  data.windows.length = integer_from(window, "length", 0, 0);
+  if (data.windows.length == 0) window.refuse("length", "missing or 0; expected the rows of an input");
+  data.windows.stride = integer_from(window, "stride", data.windows.stride, 1);
+  data.windows.horizon = integer_from(window, "horizon", data.windows.horizon, 1);
+  data.windows.last_only = window.choice("target", {"sequence", "last"}, "sequence") == "last";
+  if (data.stratified) section.refuse("stratified", "windows over a series are held out at its end, not by class");
+  if (!data.weights.empty()) section.refuse("weights", "windows over a series have no weights");
+}
+
+void read_transforms(Settings& section, DataConfig& data) {
+  TransformRegistry registry;
+  register_transforms(registry);
+  std::uint32_t index = 0;
+  for (Settings* table : section.tables("transform")) {
+    const std::string* type = word_of(table->find("type"));
+    if (type != nullptr && *type == "mixup") {
+      table->word("type");
+      if (data.mixup > 0) table->refuse("type", "mixup is listed twice");
+      data.mixup = real_from(*table, "alpha", 0.2, true);
+      data.mixup_index = index++;
+      continue;
+    }
+    const std::string array = table->word("input", data.inputs.front());
+    const bool known = std::ranges::find(data.inputs, array) != data.inputs.end() || array == data.target;
+    if (!known) table->refuse("input", text("\"", array, "\" is neither in data.inputs nor data.target"));
+    data.transforms.push_back({array, {index++, registry.make(*table)}});
+    if (array == data.target && data.transforms.back().listed.transform->training_only()) {
+      table->refuse("type", "changes inputs at random; a target can only be one_hot");
+    }
+  }
+}
+
 DataConfig read_data(Settings& section) {
   DataConfig data;
   data.test = names_from(section, "test", {});
@@ -142,12 +238,9 @@ DataConfig read_data(Settings& section) {
   read_normalize(section, data);
   data.shuffle = section.boolean("shuffle", data.shuffle);
   data.classes = integer_from(section, "classes", data.classes, 0);
-  const std::string* cache = word_of(section.find("cache"));
-  if (cache != nullptr && *cache == "none") {
-    section.refuse("cache", "\"none\" is not supported yet; expected \"auto\" or \"memory\"");
-  }
-  data.cache = section.choice("cache", {"auto", "memory"}, "auto") == "memory" ? CacheKind::kMemory
-                                                                               : CacheKind::kAuto;
+  read_cache(section, data);
+  read_windows(section, data);
+  read_transforms(section, data);
   look_for_misspelling(section, "train");
   data.train = names_from(section, "train", {});
   if (data.train.empty()) {

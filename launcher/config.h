@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/base/settings.h"
+#include "datasets/loader.h"
 #include "datasets/normalize.h"
 #include "dist/buckets.h"
 #include "launcher/model.h"
@@ -29,7 +30,14 @@ struct RunConfig {
   double time_limit = 0.0;   // seconds of training before a checkpoint and exit code 75; 0: none
 };
 
-enum class CacheKind { kAuto, kMemory };
+// What is held in memory: what fits, everything, or nothing.
+enum class CacheKind { kAuto, kMemory, kNone };
+
+// [[data.transform]]: what happens to the samples of one array.
+struct DataTransform {
+  std::string array;
+  ListedTransform listed;
+};
 
 struct DataConfig {
   // Sources as in datasets/dataset.h; several are read one after another.
@@ -44,12 +52,23 @@ struct DataConfig {
   // Shape of one sample of the first input, where it is not the stored one: [8, 8, 1].
   std::vector<std::int64_t> sample_shape = {};
   // How the inputs are brought to a common scale, from the training part alone. Keys: `normalize`,
-  // "none", "standard" (mean 0, variance 1), "minmax" (to [0, 1]) or a number that divides every
-  // element (255); `normalize_axis`, "feature" (each entry of the last axis by itself) or "array".
+  // "none", "standard" (mean 0, variance 1), "minmax" (to [0, 1]), a number that divides every
+  // element (255), or { mean = ..., std = ... }, numbers or one for each entry of the last axis;
+  // `normalize_axis`, "feature" (each entry of the last axis by itself) or "array".
   NormalizeOptions normalize = {};
   bool shuffle = true;       // a new order every epoch
   std::int64_t classes = 0;  // number of classes; 0: as many as the model has outputs
   CacheKind cache = CacheKind::kAuto;
+  // Bytes of data in memory, of all workers of a machine together: what is held, or the blocks that are shuffled. A
+  // number, or a text with a unit: "512 MiB", "4 GB".
+  std::int64_t memory = std::int64_t{4} << 30;
+  std::int64_t threads = 0;  // that fill batches, per worker; "auto": as many as pay
+  // [data.window]: samples are windows over the rows. Keys: length, stride, horizon, target ("sequence" or "last").
+  Windows windows = {};
+  // [[data.transform]]: type, input, and what each transform reads itself; applied in this order.
+  std::vector<DataTransform> transforms = {};
+  double mixup = 0;               // type = "mixup": its alpha; 0: none
+  std::uint32_t mixup_index = 0;  // its number in the list
 };
 
 // Settings of microbatches other than a number.

@@ -17,13 +17,15 @@ namespace lockstep {
 namespace {
 
 // The training of a run directory with its newest checkpoint loaded.
-std::unique_ptr<Setup> open_run(const RunDirectory& run, DeviceChoice device,
+std::unique_ptr<Setup> open_run(const RunDirectory& run, DeviceChoice device, DataNeed need,
                                 const Environment& environment) {
   auto setup = set_up({.config_path = run.config(),
                        .overrides = {},
                        .device = device,
                        .pipeline = {},
-                       .compile_training = false},
+                       .compile_training = false,
+                       .kept_data = run.data(),
+                       .need = need},
                       environment);
   setup->guarded([&] {
     together(setup->worker->communicator(), [&] {
@@ -60,11 +62,13 @@ void print_metrics(const std::vector<MetricValue>& metrics, std::int64_t samples
 
 int run_command(const EvaluateCommand& command, const ProgramContext& context) {
   const RunDirectory run = RunDirectory::open(command.run);
-  const auto setup = open_run(run, command.device, context.environment);
+  const DataNeed need = command.data.empty() ? DataNeed::kTest : DataNeed::kNothing;
+  const auto setup = open_run(run, command.device, need, context.environment);
   return setup->guarded([&] {
     Subset subset = setup->data.test;
-    together(setup->worker->communicator(), [&] {
-      if (!command.data.empty()) subset = open_like(setup->config, setup->data, command.data);
+    Communicator& communicator = setup->worker->communicator();
+    if (!command.data.empty()) subset = open_like(setup->config, setup->data, command.data, communicator);
+    together(communicator, [&] {
       check_input(subset.dataset != nullptr, run.path(),
                   ": was trained without test data; name some with --data");
     });
@@ -78,23 +82,12 @@ int run_command(const EvaluateCommand& command, const ProgramContext& context) {
 
 int run_command(const PredictCommand& command, const ProgramContext&) {
   const RunDirectory run = RunDirectory::open(command.run);
-  const auto setup = open_run(run, command.device, {});
+  const auto setup = open_run(run, command.device, DataNeed::kNothing, {});
   Training& training = *setup->training;
   const Config& config = setup->config;
-  const Subset subset = whole(Dataset::open(command.input, {.arrays = config.data.inputs}));
-  for (const LoaderInput& input : setup->data.inputs) {
-    check_fits(input.normalization, subset.dataset->array(input.array));
-  }
-  Loader loader(subset, {.inputs = setup->data.inputs,
-                         .order = SampleOrder::kSequential,
-                         .global_batch = config.evaluate.batch});
-  for (std::size_t i = 0; i < setup->data.model_inputs.size(); ++i) {
-    const Shape& expected = setup->data.model_inputs[i].sample;
-    check_input(loader.input_shape(static_cast<int>(i)) == expected, command.input, ": array \"",
-                setup->data.inputs[i].array, "\" has samples of shape ",
-                loader.input_shape(static_cast<int>(i)), ", the model reads ", expected);
-  }
-  const std::vector<float> outputs = training.predict(loader);
+  const Subset subset = open_for_prediction(config, setup->data, command.input);
+  const auto loader = make_loader(config, setup->data, subset, LoaderUse::kPrediction);
+  const std::vector<float> outputs = training.predict(*loader);
   const Shape& sample = training.compiler().output_sample();
   std::vector<std::int64_t> dims{subset.size()};
   dims.insert(dims.end(), sample.dims().begin(), sample.dims().end());

@@ -103,7 +103,7 @@ Json example_input(const Training& training, const Subset& subset, std::int64_t 
 }
 
 std::string class_name(const Training& training, std::int64_t label) {
-  const auto& names = training.data().class_names;
+  const auto& names = training.data().record.class_names;
   return label < static_cast<std::int64_t>(names.size()) ? names[label] : std::to_string(label);
 }
 

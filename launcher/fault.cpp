@@ -79,6 +79,14 @@ Fault parse_fault(const std::string& text) {
   bad_input("--inject: there is no fault '", name, "'; expected one of ", all);
 }
 
+void check_faults(const std::vector<Fault>& faults, const Training& training) {
+  for (const Fault& fault : faults) {
+    check_input(fault.kind != FaultKind::kNan || training.first_input_can_be_nan(), "--inject nan: array \"",
+                training.data().inputs.front().array,
+                "\" is of whole numbers, which are never NaN; inject it where the first input is of f32");
+  }
+}
+
 void commit_faults(const std::vector<Fault>& faults, std::int64_t step, Training& training) {
   for (const Fault& fault : faults) {
     if (fault.step == step && fault.rank == training.worker().rank()) commit(fault.kind, training);

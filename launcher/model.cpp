@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "core/base/error.h"
+#include "ops/from_bytes/from_bytes.h"
 
 namespace lockstep {
 namespace {
@@ -156,8 +157,11 @@ ModelGraph Model::build(std::int64_t batch, bool training, std::uint64_t seed) c
     dims.insert(dims.end(), input.sample.dims().begin(), input.sample.dims().end());
     model.inputs.push_back(model.graph.input(input.name, {input.dtype, Shape(dims), nullptr}));
     values[input.name] = model.inputs.back();
+    if (input.dtype == DType::kU8) {
+      values[input.name] = from_bytes(model.graph, model.inputs.back(), input.shift, input.scale, input.name + "/f32");
+    }
   }
-  values[kFirstInput] = model.inputs.front();
+  values[kFirstInput] = values.at(inputs_.front().name);
   if (training) {
     model.step = model.graph.input("step", {DType::kI64, {}, nullptr});
     model.sample = model.graph.input("sample", {DType::kI64, {batch}, nullptr});

@@ -37,7 +37,9 @@ namespace lockstep {
 struct ModelInput {
   std::string name = "x";
   Shape sample = {};
-  DType dtype = DType::kF32;  // kI32 for what an embedding reads
+  DType dtype = DType::kF32;  // kI32 for what an embedding reads; kU8 for bytes that become f32 first
+  // Of bytes: layers read (x - shift) * scale; none, one, or one for each entry of the last axis.
+  std::vector<double> shift = {}, scale = {};
 };
 
 // One layer of a model before it is checked.

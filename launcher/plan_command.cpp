@@ -104,7 +104,7 @@ int run_command(const PlanCommand& command, const ProgramContext& context) {
   const Config config = load_config(command.config, command.set);
   const int workers = command.workers > 0 ? static_cast<int>(command.workers) : context.environment.world.size;
   Worker worker(std::make_unique<PlannedWorld>(workers), static_cast<int>(config.run.threads));
-  const RunData data = open_run_data(config);
+  const RunData data = open_run_data(config, *make_single_communicator());
   Training training(worker, config, data, {command.print_after, command.disable_pass, &std::cout});
   const Plan& plan = training.training_plan();
   if (command.json) {

@@ -1,6 +1,7 @@
 // The directory that one training leaves on disk:
 //
 //   config.toml                 the resolved configuration
+//   data.json                   what it needs to know of its training data (launcher/data_record.h)
 //   log.jsonl                   steps and evaluations, one JSON object a line (launcher/log.h)
 //   events.out.tfevents.*       the same for TensorBoard (launcher/tensorboard.h)
 //   checkpoints/step-NNNNNNNN/  what training resumes from
@@ -41,6 +42,7 @@ class RunDirectory {
 
   const std::string& path() const { return path_; }
   std::string config() const { return file("config.toml"); }
+  std::string data() const { return file("data.json"); }
   std::string log() const { return file("log.jsonl"); }
   std::string checkpoints() const { return file("checkpoints"); }
   std::string evaluation() const { return file("evaluation.json"); }

@@ -92,18 +92,23 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
   if (worker.world_size() > 1) {
     setup->watchdog = std::make_unique<Watchdog>(worker.communicator(), worker.progress(), config.run.deadline);
   }
+  OpenOptions data{.need = options.need, .threads = threads};
   setup->guarded([&] {
     together(worker.communicator(), [&] {
       if (broken) std::rethrow_exception(broken);
-      setup->data = open_run_data(config);
-      setup->training =
-          std::make_unique<Training>(worker, config, setup->data, options.pipeline);
+      if (!options.kept_data.empty() && std::filesystem::exists(options.kept_data)) {
+        data.record = read_data_record(options.kept_data);
+      }
+    });
+    setup->data = open_run_data(config, worker.communicator(), data);
+    together(worker.communicator(), [&] {
+      setup->training = std::make_unique<Training>(worker, config, setup->data, options.pipeline);
       if (options.compile_training) setup->training->training_plan();
     });
     agree(worker.communicator(),
           {{"program", hash_of_program()},
            {"configuration", config_hash(config)},
-           {"dataset", hex_of(setup->data.train.dataset->fingerprint())},
+           {"dataset", setup->data.record.fingerprint},
            {"exchange", hash_of_exchange(*setup->training)}});
     return 0;
   });

@@ -23,6 +23,9 @@ struct SetupOptions {
   // config.toml of the run that is resumed: where the configuration leaves the number of microbatches open, the run's is
   // kept, whatever the number of workers now. Empty: none.
   std::string resumed_config = {};
+  // data.json of that run, or of the run that is evaluated; where there is none, all is computed from the data.
+  std::string kept_data = {};
+  DataNeed need = DataNeed::kTraining;
 };
 
 // An error that was told on stderr already: what is left is to end the process with its exit code.

@@ -156,6 +156,7 @@ RunDirectory prepare_directory(const TrainCommand& command, Setup& setup) {
   together(setup.worker->communicator(), [&] {
     if (setup.worker->rank() != 0) return;
     run = RunDirectory::create(run.path(), existing);
+    local_files().write_atomic(run.data(), to_json(setup.data.record));
     local_files().write_atomic(run.config(), setup.config.toml_of_run(setup.worker->world_size()));
   });
   return run;
@@ -282,14 +283,17 @@ int train(const TrainCommand& command, const ProgramContext& context, Setup& set
 int run_command(const TrainCommand& command, const ProgramContext& context) {
   std::vector<Fault> faults;
   for (const std::string& fault : command.inject) faults.push_back(parse_fault(fault));
+  const RunDirectory resumed(run_path(command));
   const auto setup = set_up({.config_path = command.config,
                              .overrides = command.set,
                              .device = command.device,
                              .pipeline = {command.print_after, command.disable_pass, &std::cout},
-                             .resumed_config = command.resume ? RunDirectory(run_path(command)).config() : ""},
+                             .resumed_config = command.resume ? resumed.config() : "",
+                             .kept_data = command.resume ? resumed.data() : ""},
                             context.environment);
   if (command.dry_run) return show_preparation(*setup);
   return setup->guarded([&] {
+    together(setup->worker->communicator(), [&] { check_faults(faults, *setup->training); });
     const RunDirectory run = prepare_directory(command, *setup);
     if (setup->watchdog) {
       setup->watchdog->on_fault([run](const FaultReport& report) { tell_fault(run, report); });

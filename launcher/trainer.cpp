@@ -105,10 +105,8 @@ std::map<std::string, double> Trainer::evaluate(const Subset& subset) {
 }
 
 std::vector<float> Trainer::predict(const Subset& subset) {
-  Loader loader(subset, {.inputs = session_->data.inputs,
-                         .order = SampleOrder::kSequential,
-                         .global_batch = config_.evaluate.batch});
-  return training().predict(loader);
+  Training& trained = training();
+  return trained.predict(*make_loader(config_, session_->data, subset, LoaderUse::kPrediction));
 }
 
 }  // namespace lockstep

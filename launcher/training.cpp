@@ -29,17 +29,57 @@ ForwardGraph forward_graph(const Model& model, std::int64_t batch, bool training
 
 }  // namespace
 
-// A Plan with the memory of its inputs.
+// A Plan with the numbers of its inputs; -1: it has none of the kind.
 struct Training::BoundPlan {
   explicit BoundPlan(Executor made) : executor(std::move(made)) {}
 
   Executor executor;
-  BatchBuffers buffers;
+  std::vector<int> inputs;
+  int target = -1, weights = -1, sample = -1;
   float* learning_rate = nullptr;
   std::int64_t* step = nullptr;
 };
 
+// A subset with who fills its batches.
+struct Training::Evaluated {
+  explicit Evaluated(Subset which) : subset(std::move(which)) {}
+
+  Subset subset;
+  std::unique_ptr<Loader> loader;
+  std::unique_ptr<BatchQueue> queue;
+};
+
 Training::~Training() = default;
+
+namespace {
+
+Range whole_batch(std::int64_t samples) { return {0, samples}; }
+
+}  // namespace
+
+CompileOptions Training::compile_options(const PipelineOptions& pipeline) const {
+  CompileOptions options;
+  options.forward = [this, seed = config_.run.seed](std::int64_t batch, bool training) {
+    return forward_graph(model_, batch, training, seed);
+  };
+  options.loss = config_.train.loss;
+  options.optimizer = config_.train.optimizer;
+  options.target_sample = data_.target;
+  if (mixes_classes(config_)) {
+    const ModelGraph one = model_.build(1, false, 0);
+    const Shape& output = one.graph.type(one.output).shape;
+    options.training_target_sample = TensorType{DType::kF32, output.slice(1, output.rank()), nullptr};
+  }
+  options.weights = !config_.data.weights.empty();
+  options.bf16 = config_.train.precision == TrainPrecision::kBF16;
+  options.clip_norm = config_.train.clip_norm;
+  options.bucket_bytes = static_cast<std::size_t>(config_.train.bucket_bytes);
+  options.fast_reduction = config_.train.reduction == ReductionKind::kFast;
+  options.microbatches = microbatches_;
+  options.lowering.streams = worker_.hides_exchange();
+  options.pipeline = pipeline;
+  return options;
+}
 
 Training::Training(Worker& worker, const Config& config, const RunData& data,
                    const PipelineOptions& pipeline)
@@ -48,47 +88,31 @@ Training::Training(Worker& worker, const Config& config, const RunData& data,
       data_(data),
       model_(config.model.with_inputs(data.model_inputs)),
       microbatches_(config.microbatches(worker.world_size())),
+      compiler_(std::make_unique<Compiler>(worker.kernels(), worker.device(), worker.communicator(),
+                                           compile_options(pipeline))),
       states_(worker.device(), worker.communication()),
       arena_(worker.device()),
-      loader_([&] {
-        CompileOptions options;
-        options.forward = [this, seed = config.run.seed](std::int64_t batch, bool training) {
-          return forward_graph(model_, batch, training, seed);
-        };
-        options.loss = config.train.loss;
-        options.optimizer = config.train.optimizer;
-        options.target_sample = data.target;
-        options.weights = !config.data.weights.empty();
-        options.bf16 = config.train.precision == TrainPrecision::kBF16;
-        options.clip_norm = config.train.clip_norm;
-        options.bucket_bytes = static_cast<std::size_t>(config.train.bucket_bytes);
-        options.fast_reduction = config.train.reduction == ReductionKind::kFast;
-        options.microbatches = microbatches_;
-        options.lowering.streams = worker.hides_exchange();
-        options.pipeline = pipeline;
-        compiler_ = std::make_unique<Compiler>(worker.kernels(), worker.device(),
-                                               worker.communicator(), std::move(options));
-        if (config.train.loss->kind() == "softmax_cross_entropy") {
-          const Shape& output = compiler_->output_sample();
-          check_input(output.rank() >= 1, "the model's output for a sample is ", output,
-                      ", softmax_cross_entropy expects one value for each class");
-          classes_ = output[-1];
-          check_input(config.data.classes <= classes_, "data.classes: found ", config.data.classes,
-                      ", the model computes scores of ", classes_, " classes");
-        }
-        // What an evaluation needs is refused now, not after the first epoch.
-        make_metrics(config.evaluate.metrics, task_of_loss(config.train.loss->kind()), metric_outputs());
-        if (data.has_test()) {
-          make_loader(config, data, data.test, config.evaluate.batch, SampleOrder::kSequential, classes_);
-        }
-        return make_loader(config, data, data.train, config.train.global_batch,
-                           config.data.shuffle ? SampleOrder::kShuffled : SampleOrder::kSequential,
-                           classes_);
-      }()),
       schedule_(config.train.learning_rate) {
-  total_steps_ = config.train.epochs * loader_.batches();
+  if (config.train.loss->kind() == "softmax_cross_entropy") {
+    const Shape& output = compiler_->output_sample();
+    check_input(output.rank() >= 1, "the model's output for a sample is ", output,
+                ", softmax_cross_entropy expects one value for each class");
+    classes_ = output[-1];
+    check_input(config.data.classes <= classes_, "data.classes: found ", config.data.classes,
+                ", the model computes scores of ", classes_, " classes");
+  }
+  // What an evaluation needs is refused now, not after the first epoch.
+  make_metrics(config.evaluate.metrics, task_of_loss(config.train.loss->kind()), metric_outputs());
+  if (data.train.dataset == nullptr) return;
+  if (data.has_test()) evaluated(data.test);
+  loader_ = make_loader(config, data, data.train, LoaderUse::kTraining, microbatches_, classes_);
+  BatchQueueOptions queue = queue_options(config, data, *loader_);
+  queue.range_of = [this](std::int64_t samples) { return range_of_rank(samples); };
+  queue.microbatches = Microbatches(config.train.global_batch, microbatches_).of_rank(worker.rank(), worker.world_size());
+  queue_ = std::make_unique<BatchQueue>(*loader_, worker.device(), std::move(queue));
+  total_steps_ = config.train.epochs * loader_->batches();
   if (config.train.steps > 0) total_steps_ = std::min(total_steps_, config.train.steps);
-  schedule_.finish(static_cast<double>(loader_.batches()), std::max<std::int64_t>(1, total_steps_));
+  schedule_.finish(static_cast<double>(loader_->batches()), std::max<std::int64_t>(1, total_steps_));
 }
 
 // Classes of a classification, else the elements that the model computes for a sample.
@@ -159,7 +183,7 @@ void check_memory(const Device& device, std::size_t bytes, int workers) {
 }
 
 const Plan& Training::training_plan() {
-  return bound_training(loader_.batch_size(0)).executor.plan();
+  return bound_training(loader_->batch_size(0)).executor.plan();
 }
 
 Range Training::range_of_rank(std::int64_t samples) const {
@@ -169,14 +193,28 @@ Range Training::range_of_rank(std::int64_t samples) const {
 }
 
 void Training::bind_inputs(BoundPlan& bound) {
-  for (const ModelInput& input : data_.model_inputs) {
-    bound.buffers.inputs.push_back(bound.executor.input(input.name));
-  }
-  bound.buffers.target = bound.executor.input("target");
-  bound.buffers.weights = static_cast<float*>(bound.executor.input("weights"));
-  bound.buffers.samples = static_cast<std::int64_t*>(bound.executor.input("sample"));
-  bound.learning_rate = static_cast<float*>(bound.executor.input("learning_rate"));
-  bound.step = static_cast<std::int64_t*>(bound.executor.input("step"));
+  Executor& executor = bound.executor;
+  for (const ModelInput& input : data_.model_inputs) bound.inputs.push_back(executor.find_input(input.name));
+  bound.target = executor.find_input("target");
+  bound.weights = executor.find_input("weights");
+  bound.sample = executor.find_input("sample");
+  bound.learning_rate = static_cast<float*>(executor.input("learning_rate"));
+  bound.step = static_cast<std::int64_t*>(executor.input("step"));
+}
+
+void Training::set_inputs(BoundPlan& bound, const FilledBatch& batch, Range range) const {
+  const Executor& executor = bound.executor;
+  const auto skip = static_cast<std::size_t>(range.begin - batch.range.begin);
+  const auto set = [&](int input, const void* from) {
+    if (input < 0) return;
+    const std::size_t all = executor.plan().inputs[static_cast<std::size_t>(input)].type.bytes();
+    const std::size_t sample = range.size() == 0 ? 0 : all / static_cast<std::size_t>(range.size());
+    bound.executor.set_input(input, static_cast<const std::byte*>(from) + skip * sample);
+  };
+  for (std::size_t i = 0; i < bound.inputs.size(); ++i) set(bound.inputs[i], batch.buffers.inputs[i]);
+  set(bound.target, batch.buffers.target);
+  set(bound.weights, batch.buffers.weights);
+  set(bound.sample, batch.buffers.samples);
 }
 
 Training::BoundPlan& Training::bound_training(std::int64_t samples) {
@@ -201,27 +239,29 @@ Training::BoundPlan& Training::bound_inference(std::int64_t samples, bool with_l
   return *bound;
 }
 
-void Training::fill(BoundPlan& bound, Loader& loader, std::int64_t epoch, std::int64_t batch,
-                    Range range) {
-  if (range.size() == 0) return;
-  loader.fill(epoch, batch, {range.begin, range.end}, bound.buffers);
-  if (spoilt_step_ == step_ + 1) *static_cast<float*>(bound.buffers.inputs.at(0)) = std::nanf("");
-}
-
 // ---- Steps -------------------------------------------------------------------------------------
 
+// The batch of the next step.
+const FilledBatch& Training::next_batch() {
+  if (queued_step_ != step_) queue_->start(step_ / loader_->batches(), step_ % loader_->batches());
+  queued_step_ = step_ + 1;
+  batch_ = &queue_->next();
+  if (spoilt_step_ == step_ + 1 && batch_->range.size() > 0) {
+    *static_cast<float*>(batch_->buffers.inputs.at(0)) = std::nanf("");
+  }
+  return *batch_;
+}
+
 StepResult Training::run_step() {
-  const std::int64_t epoch = step_ / loader_.batches(), batch = step_ % loader_.batches();
-  const std::int64_t samples = loader_.batch_size(batch);
-  BoundPlan& bound = bound_training(samples);
+  BoundPlan& bound = bound_training(loader_->batch_size(step_ % loader_->batches()));
   StepResult result;
-  result.samples = samples;
   result.learning_rate = schedule_.at(step_);
 
   worker_.progress().enter(Phase::kData);
   const auto start = Clock::now();
-  const Range range = range_of_rank(samples);
-  fill(bound, loader_, epoch, batch, {range.begin, range.end});
+  const FilledBatch& batch = next_batch();
+  set_inputs(bound, batch, batch.range);
+  result.samples = batch.batch_size;
   *bound.learning_rate = static_cast<float>(result.learning_rate);
   *bound.step = step_;
   const auto filled = Clock::now();
@@ -235,16 +275,14 @@ StepResult Training::run_step() {
 }
 
 std::string Training::find_not_finite() {
-  const std::int64_t epoch = step_ / loader_.batches(), batch = step_ % loader_.batches();
-  const std::int64_t samples = loader_.batch_size(batch);
-  const Microbatches cut(samples, microbatches_);
+  const Microbatches cut(batch_->batch_size, microbatches_);
   const Range mine = cut.of_rank(worker_.rank(), worker_.world_size());
   std::string found;
   for (std::int64_t m = mine.begin; m < mine.end && found.empty(); ++m) {
     const Range range = cut.samples_of(m);
-    BoundPlan bound(Executor(compiler_->inspection_plan(range.size(), samples), states_, arena_));
+    BoundPlan bound(Executor(compiler_->inspection_plan(range.size(), batch_->batch_size), states_, arena_));
     bind_inputs(bound);
-    fill(bound, loader_, epoch, batch, range);
+    set_inputs(bound, *batch_, range);
     if (bound.step != nullptr) *bound.step = step_;
     bound.executor.run();
     for (const PlanValue& output : bound.executor.plan().outputs) {
@@ -306,70 +344,91 @@ void append_states(std::vector<double>& out, std::int64_t batch,
 
 }  // namespace
 
+Training::Evaluated& Training::evaluated(const Subset& subset) {
+  if (evaluated_ && evaluated_->subset.dataset == subset.dataset && evaluated_->subset.windows == subset.windows &&
+      evaluated_->subset.ids == subset.ids) {
+    return *evaluated_;
+  }
+  evaluated_ = std::make_unique<Evaluated>(subset);
+  evaluated_->loader = make_loader(config_, data_, subset, LoaderUse::kEvaluation, microbatches_, classes_);
+  BatchQueueOptions options = queue_options(config_, data_, *evaluated_->loader);
+  options.range_of = whole_batch;
+  options.microbatches = {0, microbatches_};
+  evaluated_->queue = std::make_unique<BatchQueue>(*evaluated_->loader, worker_.device(), std::move(options));
+  return *evaluated_;
+}
+
 std::vector<MetricValue> Training::evaluate(const Subset& subset, std::vector<std::string> names,
                                             const OutputSink& outputs_of) {
   if (names.empty()) names = config_.evaluate.metrics;
   const Shape& output = compiler_->output_sample();
   const auto metrics = make_metrics(names, task_of_loss(config_.train.loss->kind()), metric_outputs());
-  Loader loader = make_loader(config_, data_, subset, config_.evaluate.batch,
-                              SampleOrder::kSequential, classes_);
+  Evaluated& source = evaluated(subset);
+  const std::int64_t batches = source.loader->batches();
+  // Batches that follow one another, so that each worker reads its own part of the files.
+  const Range own = piece_of(batches, worker_.world_size(), worker_.rank());
   std::vector<double> mine;
-  for (std::int64_t batch = worker_.rank(); batch < loader.batches(); batch += worker_.world_size()) {
-    const std::int64_t samples = loader.batch_size(batch);
+  if (own.size() > 0) source.queue->start(0, own.begin, own.size());
+  for (std::int64_t number = own.begin; number < own.end; ++number) {
+    const FilledBatch& batch = source.queue->next();
+    const std::int64_t samples = batch.batch_size;
     BoundPlan& bound = bound_inference(samples, true);
-    fill(bound, loader, 0, batch, {0, samples});
+    set_inputs(bound, batch, batch.range);
     bound.executor.run();
     const auto* outputs = static_cast<const float*>(bound.executor.output("output"));
-    const std::size_t targets = samples * data_.target.elements();
+    const auto targets = static_cast<std::size_t>(samples * data_.target.elements());
     MetricBatch measured{.samples = samples,
                          .outputs = {outputs, static_cast<std::size_t>(samples * output.elements())}};
     if (data_.target.dtype == DType::kI32) {
-      measured.labels = {static_cast<const std::int32_t*>(bound.buffers.target), targets};
+      measured.labels = {static_cast<const std::int32_t*>(batch.buffers.target), targets};
     } else {
-      measured.targets = {static_cast<const float*>(bound.buffers.target), targets};
+      measured.targets = {static_cast<const float*>(batch.buffers.target), targets};
     }
-    if (bound.buffers.weights != nullptr) {
-      measured.weights = {bound.buffers.weights, static_cast<std::size_t>(samples)};
+    if (batch.buffers.weights != nullptr) {
+      measured.weights = {batch.buffers.weights, static_cast<std::size_t>(samples)};
     }
     measured.loss = *static_cast<const float*>(bound.executor.output("loss"));
     std::vector<std::vector<double>> states;
     for (const MetricPtr& metric : metrics) states.push_back(metric->measure(measured));
-    append_states(mine, batch, states);
-    if (outputs_of) outputs_of(batch * config_.evaluate.batch, samples, outputs);
+    append_states(mine, number, states);
+    if (outputs_of) outputs_of(number * config_.evaluate.batch, samples, outputs);
   }
 
   // Every rank merges the states of all batches in the order of the batches.
-  const auto all = gather_doubles(worker_.communicator(), mine, "evaluation");
-  std::vector<std::size_t> at(all.size(), 0);
   std::vector<std::vector<double>> totals;
   for (const MetricPtr& metric : metrics) totals.push_back(metric->empty());
-  for (std::int64_t batch = 0; batch < loader.batches(); ++batch) {
-    const std::size_t rank = batch % all.size();
-    const std::vector<double>& from = all[rank];
-    std::size_t& position = at[rank];
-    require(from.at(position++) == static_cast<double>(batch), "evaluation: batches out of order");
-    for (std::size_t k = 0; k < metrics.size(); ++k) {
-      const auto length = static_cast<std::size_t>(from.at(position++));
-      metrics[k]->merge(totals[k], std::span(from).subspan(position, length));
-      position += length;
+  std::int64_t expected = 0;
+  for (const std::vector<double>& from : gather_doubles(worker_.communicator(), mine, "evaluation")) {
+    for (std::size_t at = 0; at < from.size();) {
+      require(from[at++] == static_cast<double>(expected++), "evaluation: batches out of order");
+      for (std::size_t k = 0; k < metrics.size(); ++k) {
+        const auto length = static_cast<std::size_t>(from.at(at++));
+        metrics[k]->merge(totals[k], std::span(from).subspan(at, length));
+        at += length;
+      }
     }
   }
+  require(expected == batches, "evaluation: ", expected, " batches of ", batches);
   std::vector<MetricValue> values;
   for (std::size_t k = 0; k < metrics.size(); ++k) values.push_back(metrics[k]->value(totals[k]));
   return values;
 }
 
-std::vector<float> Training::predict(Loader& loader) {
+std::vector<float> Training::predict(const Loader& loader) {
   const std::int64_t elements = compiler_->output_sample().elements();
-  std::vector<float> out(loader.size() * elements);
-  for (std::int64_t batch = 0; batch < loader.batches(); ++batch) {
-    const std::int64_t samples = loader.batch_size(batch);
-    BoundPlan& bound = bound_inference(samples, false);
-    fill(bound, loader, 0, batch, {0, samples});
+  std::vector<float> out(static_cast<std::size_t>(loader.size() * elements));
+  BatchQueueOptions options = queue_options(config_, data_, loader);
+  options.range_of = whole_batch;
+  options.microbatches = {0, 1};
+  BatchQueue queue(loader, worker_.device(), std::move(options));
+  queue.start(0, 0, loader.batches());
+  float* to = out.data();
+  for (std::int64_t number = 0; number < loader.batches(); ++number) {
+    const FilledBatch& batch = queue.next();
+    BoundPlan& bound = bound_inference(batch.batch_size, false);
+    set_inputs(bound, batch, batch.range);
     bound.executor.run();
-    const auto* outputs = static_cast<const float*>(bound.executor.output("output"));
-    std::copy_n(outputs, samples * elements,
-                out.data() + batch * loader.options().global_batch * elements);
+    to = std::copy_n(static_cast<const float*>(bound.executor.output("output")), batch.batch_size * elements, to);
   }
   return out;
 }

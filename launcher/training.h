@@ -11,9 +11,10 @@
 #include <vector>
 
 #include "core/plan/executor.h"
+#include "datasets/batch_queue.h"
 #include "datasets/loader.h"
-#include "dist/compile.h"
 #include "datasets/microbatches.h"
+#include "dist/compile.h"
 #include "launcher/config.h"
 #include "launcher/metrics.h"
 #include "launcher/run_data.h"
@@ -26,7 +27,7 @@ struct StepResult {
   float gradient_norm = 0;  // before clipping
   double learning_rate = 0;
   std::int64_t samples = 0;  // in the global batch
-  double data_seconds = 0;      // filling the inputs
+  double data_seconds = 0;      // waiting for the inputs, or filling them
   RunSeconds run_seconds;       // the rest, by phase
 };
 
@@ -50,7 +51,8 @@ class Training {
   // Parameters and statistics as their initialisers say; moments zero; step 0.
   void initialize();
 
-  std::int64_t steps_per_epoch() const { return loader_.batches(); }
+  // REQUIRES for this and for steps: there is training data.
+  std::int64_t steps_per_epoch() const { return loader_->batches(); }
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t step() const { return step_; }
   void set_step(std::int64_t step) { step_ = step; }
@@ -67,8 +69,9 @@ class Training {
   // Throws a SharedError naming the ranks and the tensors that differ where the workers do not all have the same
   // parameters and statistics. All ranks call it.
   void check_replicas();
-  // This rank's batch of the next step has a NaN: to try out what happens then.
+  // This rank's batch of the next step has a NaN: to try out what happens then. REQUIRES: the first input can be NaN.
   void spoil_next_batch() { spoilt_step_ = step_ + 1; }
+  bool first_input_can_be_nan() const { return data_.inputs.front().dtype == DType::kF32; }
 
   // Evaluates every sample of the subset exactly once, on all ranks together. `outputs_of`, where given, is called on
   // the rank that computed them with the outputs of each batch: (first position in the subset, samples, outputs).
@@ -78,7 +81,7 @@ class Training {
                                     const OutputSink& outputs_of = nullptr);
 
   // The outputs f32(samples, output_sample()) of inputs without targets, computed by this rank alone.
-  std::vector<float> predict(Loader& loader);
+  std::vector<float> predict(const Loader& loader);
 
   // Parameters and running statistics, sorted by name; equal on all ranks.
   std::vector<NamedTensor> parameters();
@@ -100,12 +103,17 @@ class Training {
 
  private:
   struct BoundPlan;
+  struct Evaluated;
 
   BoundPlan& bound_training(std::int64_t samples);
   BoundPlan& bound_inference(std::int64_t samples, bool with_loss);
+  CompileOptions compile_options(const PipelineOptions& pipeline) const;
   void bind_inputs(BoundPlan& bound);
+  // The samples [range.begin, range.end) of the batch become the inputs.
+  void set_inputs(BoundPlan& bound, const FilledBatch& batch, Range range) const;
+  const FilledBatch& next_batch();
+  Evaluated& evaluated(const Subset& subset);
   std::vector<NamedTensor> tensors(bool statistics);
-  void fill(BoundPlan& bound, Loader& loader, std::int64_t epoch, std::int64_t batch, Range range);
   Range range_of_rank(std::int64_t samples) const;
   std::int64_t metric_outputs() const;
 
@@ -118,7 +126,11 @@ class Training {
   std::unique_ptr<Compiler> compiler_;
   StateStore states_;
   Arena arena_;
-  Loader loader_;
+  std::unique_ptr<Loader> loader_;      // null without training data
+  std::unique_ptr<BatchQueue> queue_;   // of the loader's batches
+  std::int64_t queued_step_ = -1;       // whose batch comes next; -1: not begun
+  const FilledBatch* batch_ = nullptr;  // of the last step
+  std::unique_ptr<Evaluated> evaluated_;  // the subset that was evaluated last
   Schedule schedule_;
   std::int64_t total_steps_ = 0;
   std::int64_t step_ = 0;

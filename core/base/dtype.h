@@ -9,6 +9,9 @@ namespace lockstep {
 
 enum class DType : std::uint8_t { kF32, kBF16, kF16, kF64, kU8, kI8, kI16, kI32, kI64 };
 
+inline constexpr DType kAllDTypes[] = {DType::kF32, DType::kBF16, DType::kF16, DType::kF64, DType::kU8,
+                                       DType::kI8,  DType::kI16,  DType::kI32, DType::kI64};
+
 // Bytes of one element.
 std::size_t size_of(DType dtype);
 

@@ -59,9 +59,7 @@ Executor::Executor(Plan plan, StateStore& states, Arena& arena)
     : plan_(std::move(plan)), states_(states), arena_(arena) {
   arena_.reserve(plan_.arena_bytes, plan_.shared_arena_bytes);
   for (const PlanValue& state : plan_.states) states_.obtain(state.name, state.type);
-  for (const PlanValue& input : plan_.inputs) {
-    input_memory_.push_back(states_.device().allocate(input.type.bytes()));
-  }
+  inputs_.resize(plan_.inputs.size());
   resolve();
 }
 
@@ -72,7 +70,7 @@ void* Executor::pointer(const BufferRef& ref) const {
     case BufferRef::Space::kSharedArena:
       return arena_.shared_data() + ref.offset;
     case BufferRef::Space::kInput:
-      return input_memory_[ref.index].at(ref.offset);
+      return inputs_[ref.index].data == nullptr ? nullptr : inputs_[ref.index].data + ref.offset;
     case BufferRef::Space::kState:
       return states_.state(plan_.states[ref.index].name).memory.at(ref.offset);
     case BufferRef::Space::kNone:
@@ -84,12 +82,17 @@ void* Executor::pointer(const BufferRef& ref) const {
 void Executor::resolve() {
   pointers_.clear();
   bound_.clear();
+  for (Input& input : inputs_) input.uses.clear();
+  const auto add = [this](const BufferRef& ref) {
+    if (ref.space == BufferRef::Space::kInput) inputs_[ref.index].uses.emplace_back(pointers_.size(), ref.offset);
+    pointers_.push_back(pointer(ref));
+  };
   for (const Step& step : plan_.steps) {
     Bound bound{step.kernel.get(), pointers_.size(), 0, pointer(step.workspace), step.stream,
                 step.phase, false, step.waits_for, {}};
-    for (const BufferRef& ref : step.inputs) pointers_.push_back(pointer(ref));
+    for (const BufferRef& ref : step.inputs) add(ref);
     bound.outputs = pointers_.size();
-    for (const BufferRef& ref : step.outputs) pointers_.push_back(pointer(ref));
+    for (const BufferRef& ref : step.outputs) add(ref);
     if (states_.communication() != nullptr) {
       for (const int index : step.waits_for_states) {
         bound.states.push_back(&states_.state(plan_.states[index].name));
@@ -107,11 +110,41 @@ void Executor::resolve() {
   resolved_for_ = arena_.generation();
 }
 
-void* Executor::input(const std::string& name) const {
+int Executor::find_input(const std::string& name) const {
   for (std::size_t i = 0; i < plan_.inputs.size(); ++i) {
-    if (plan_.inputs[i].name == name) return input_memory_[i].data();
+    if (plan_.inputs[i].name == name) return static_cast<int>(i);
   }
-  return nullptr;
+  return -1;
+}
+
+void Executor::place_input(std::size_t index, std::byte* data) {
+  Input& input = inputs_[index];
+  if (input.data == data) return;
+  input.data = data;
+  for (const auto& [place, offset] : input.uses) pointers_[place] = data + offset;
+}
+
+void Executor::own_input(std::size_t index) {
+  Input& input = inputs_[index];
+  if (input.own.data() == nullptr) input.own = states_.device().allocate(plan_.inputs[index].type.bytes());
+  place_input(index, input.own.at(0));
+}
+
+void* Executor::input(const std::string& name) {
+  const int index = find_input(name);
+  if (index < 0) return nullptr;
+  own_input(static_cast<std::size_t>(index));
+  return inputs_[static_cast<std::size_t>(index)].data;
+}
+
+void Executor::set_input(int index, const void* host) {
+  const auto at = static_cast<std::size_t>(index);
+  if (states_.device().reads_host_memory()) {
+    place_input(at, static_cast<std::byte*>(const_cast<void*>(host)));  // kernels only read inputs
+    return;
+  }
+  own_input(at);
+  states_.device().copy_in(inputs_[at].data, host, plan_.inputs[at].type.bytes());
 }
 
 bool Executor::has_output(const std::string& name) const {
@@ -190,6 +223,12 @@ void Executor::count_hidden() {
 
 void Executor::run() {
   if (resolved_for_ != arena_.generation()) resolve();  // another Plan made the arena grow
+  if (!inputs_complete_) {
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      if (inputs_[i].data == nullptr) own_input(i);
+    }
+    inputs_complete_ = true;
+  }
   WorkStream* const communication = states_.communication();
   const WorkStream::Ticket before = communication == nullptr ? 0 : communication->submitted();
   seconds_ = {};

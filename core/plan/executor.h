@@ -79,9 +79,14 @@ class Executor {
   Executor(Plan plan, StateStore& states, Arena& arena);
 
   const Plan& plan() const { return plan_; }
-  // Device memory to write input `name` into before a run; nullptr where the Plan has none of that
-  // name.
-  void* input(const std::string& name) const;
+  // The number of input `name`; -1 where the Plan has none of that name.
+  int find_input(const std::string& name) const;
+  // The next runs read input `index` from `host`, which holds as many bytes as the input. A device that reads host memory
+  // uses it in its place, so it stays as it is while they run; others copy it now.
+  void set_input(int index, const void* host);
+  // Device memory of the executor to write input `name` into before a run (zeroed at first); nullptr where the Plan has
+  // none of that name.
+  void* input(const std::string& name);
   // Device memory of output `name`, valid after run() until the next run of any Plan on the same
   // arena.
   const void* output(const std::string& name) const;
@@ -97,6 +102,8 @@ class Executor {
  private:
   struct Bound;
   void resolve();
+  void own_input(std::size_t index);
+  void place_input(std::size_t index, std::byte* data);
   void* pointer(const BufferRef& ref) const;
   void launch(const Bound& bound) const;
   // The run of one step on the communication stream.
@@ -111,7 +118,14 @@ class Executor {
   Plan plan_;
   StateStore& states_;
   Arena& arena_;
-  std::vector<Memory> input_memory_;
+  // Where an input is read: what was set, or memory of the executor's own where somebody asked for that.
+  struct Input {
+    std::byte* data = nullptr;
+    Memory own;
+    std::vector<std::pair<std::size_t, std::size_t>> uses;  // places in pointers_, and offsets from data
+  };
+  std::vector<Input> inputs_;
+  bool inputs_complete_ = false;
   std::vector<void*> pointers_;  // inputs, outputs of each step in turn
 
   struct Bound {

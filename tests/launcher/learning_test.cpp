@@ -25,7 +25,7 @@ std::map<std::string, double> train_example(const std::string& name, Config& con
                                             std::unique_ptr<Training>& training) {
   config = load_config(std::string(LOCKSTEP_SOURCE_DIR) + "/examples/" + name + ".toml", {});
   worker = std::make_unique<Worker>(make_single_communicator(), 1);
-  data = open_run_data(config);
+  data = open_run_data(config, worker->communicator());
   training = std::make_unique<Training>(*worker, config, data, PipelineOptions{});
   training->initialize();
   Silent observer;
@@ -56,10 +56,11 @@ std::vector<double> solve(std::vector<double> a, std::vector<double> b) {
 }
 
 // The smallest mean squared error that a linear function of the features reaches on the samples of a loader.
-double least_squares_loss(Loader& loader, std::int64_t features) {
+double least_squares_loss(const Loader& loader, std::int64_t features) {
   const std::int64_t n = features + 1;
   std::vector<float> x(loader.size() * features), y(loader.size());
-  loader.fill(0, 0, {0, loader.size()}, {.inputs = {x.data()}, .target = y.data()});
+  Loader::Scratch scratch;
+  loader.fill(0, 0, {0, loader.size()}, {.inputs = {x.data()}, .target = y.data()}, scratch);
   auto feature = [&](std::int64_t i, std::int64_t j) { return j < features ? double{x[i * features + j]} : 1.0; };
   std::vector<double> a(n * n, 0), b(n, 0);
   for (std::int64_t i = 0; i < loader.size(); ++i) {
@@ -84,8 +85,9 @@ TEST(Learning, LinearRegressionReachesLeastSquares) {
   std::unique_ptr<Worker> worker;
   std::unique_ptr<Training> training;
   train_example("linear-regression", config, data, worker, training);
-  Loader loader = make_loader(config, data, data.train, data.train.size(), SampleOrder::kSequential, 0);
-  const double best = least_squares_loss(loader, 10);
+  Config all_at_once = config;
+  all_at_once.evaluate.batch = data.train.size();
+  const double best = least_squares_loss(*make_loader(all_at_once, data, data.train, LoaderUse::kEvaluation), 10);
   const double reached = scalar_metrics(training->evaluate(data.train, {"loss"})).at("loss");
   EXPECT_GE(reached, best * (1 - 1e-6));
   EXPECT_LE(reached, best * (1 + 1e-3));
