@@ -81,11 +81,16 @@ BlockStream::BlockStream(const Subset& subset, const WindowOrder& order, BlockSt
     : subset_(subset), order_(order), options_(std::move(options)) {
   std::int64_t rows = 0;
   for (const RowBlock& block : subset_.dataset->blocks()) rows = std::max(rows, block.size());
+  const auto row_bytes = [this](int array) {
+    return subset_.dataset->arrays()[static_cast<std::size_t>(array)].sample_bytes();
+  };
   rows += subset_.windows.span() - 1;
   for (const int array : options_.arrays) {
-    slot_bytes_ += static_cast<std::size_t>(rows) * subset_.dataset->arrays()[static_cast<std::size_t>(array)].sample_bytes();
+    slot_bytes_ += static_cast<std::size_t>(rows) * row_bytes(array);
   }
-  most_slots_ = std::max<std::size_t>(2, options_.memory / std::max<std::size_t>(1, slot_bytes_));
+  std::size_t announced = 0;  // what the file cache should keep
+  for (const int array : options_.expected) announced += static_cast<std::size_t>(rows) * row_bytes(array);
+  most_slots_ = std::max<std::size_t>(2, options_.memory / std::max<std::size_t>(1, slot_bytes_ + announced));
 }
 
 BlockStream::~BlockStream() = default;
@@ -209,6 +214,7 @@ void BlockStream::read(const Task& task, Dataset::Scratch& scratch) {
   const Range rows = rows_of(task.piece->positions);
   Slot& slot = *task.slot;
   slot.first_row = rows.begin;
+  for (const int array : options_.expected) subset_.dataset->expect(array, rows);
   slot.bytes.resize(options_.arrays.size());
   for (std::size_t a = 0; a < options_.arrays.size(); ++a) {
     const int array = options_.arrays[a];

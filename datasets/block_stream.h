@@ -19,7 +19,8 @@
 namespace lockstep {
 
 struct BlockStreamOptions {
-  std::vector<int> arrays;  // of the dataset, that are not held
+  std::vector<int> arrays;         // of the dataset, whose blocks are read
+  std::vector<int> expected = {};  // whose blocks the system is told of
   Range lanes;              // that this worker reads
   std::size_t memory = std::size_t{256} << 20;  // bytes for blocks
   // Called for each stretch of rows that was read: throws where values are not as they should be.

@@ -76,7 +76,7 @@ Loader::Loader(Subset subset, LoaderOptions options)
   }
   std::size_t room = options_.convert_limit;
   for (Column* column : columns()) convert_once(*column, room);
-  for (Column* column : columns()) note_streamed(*column);
+  for (Column* column : columns()) choose_source(*column);
   make_window();
   if (options_.order != SampleOrder::kWindow) {
     for (EpochOrder& order : orders_) order.positions.resize(static_cast<std::size_t>(size()));
@@ -166,11 +166,15 @@ void Loader::convert_once(Column& column, std::size_t& room) const {
   column.copied = column.converted.data();
 }
 
-void Loader::note_streamed(Column& column) {
-  if (subset_.dataset->held(column.array)) return;
-  const auto found = std::ranges::find(streamed_, column.array);
-  column.streamed = static_cast<int>(found - streamed_.begin());
-  if (found == streamed_.end()) streamed_.push_back(column.array);
+void Loader::choose_source(Column& column) {
+  const Dataset& dataset = *subset_.dataset;
+  if (dataset.held(column.array)) return;
+  constexpr std::size_t kLargeRow = 4096;  // a call costs less than a second copy
+  column.alone = dataset.rows_alone(column.array) && column.row_bytes * static_cast<std::size_t>(column.rows) >= kLargeRow;
+  std::vector<int>& arrays = column.alone ? alone_ : streamed_;
+  const auto found = std::ranges::find(arrays, column.array);
+  if (!column.alone) column.streamed = static_cast<int>(found - arrays.begin());
+  if (found == arrays.end()) arrays.push_back(column.array);
 }
 
 // Where blocks are read ahead: always in the order of windows, and in the order of the rows where reading some of them
@@ -198,6 +202,7 @@ void Loader::make_window() {
 std::unique_ptr<BlockStream> Loader::make_stream(Range microbatches, std::size_t memory) const {
   BlockStreamOptions options;
   options.arrays = streamed_;
+  options.expected = alone_;
   options.lanes = microbatches;
   options.memory = memory;
   if (window_->lanes() == 1) options.lanes = {0, 1};
@@ -317,9 +322,25 @@ void Loader::fill_column(const Column& column, std::int64_t epoch, std::byte* ou
     return;
   }
   if (!located && fill_stretch(column, out, scratch)) return;
+  if (fill_rows_alone(column, out, scratch)) return;
   for (std::size_t i = 0; i < scratch.ids.size(); ++i, out += column.bytes) {
     prepare(column, stored_rows(column, i, scratch, located), epoch, scratch.ids[i], out, scratch);
   }
+}
+
+// Rows that lie in the file as the model sees them.
+bool Loader::fill_rows_alone(const Column& column, std::byte* out, Scratch& scratch) const {
+  const Dataset& dataset = *subset_.dataset;
+  const bool as_stored = dataset.arrays()[static_cast<std::size_t>(column.array)].dtype == column.dtype &&
+                         column.normalization.scale.empty() && column.elements.empty() && column.numbers.empty();
+  if (!column.alone || !as_stored) return false;
+  for (const std::int64_t id : scratch.ids) {
+    const std::int64_t first = subset_.windows.first_row(id) + column.first_row;
+    dataset.read(column.array, {first, first + column.rows}, out, scratch.reader);
+    dataset.check_finite(column.array, first, column.rows, out);
+    out += column.bytes;
+  }
+  return true;
 }
 
 // Rows that follow one another and only have to be converted are read at once.
@@ -327,7 +348,8 @@ bool Loader::fill_stretch(const Column& column, std::byte* out, Scratch& scratch
   const auto count = static_cast<std::int64_t>(scratch.ids.size());
   const bool follow = subset_.windows.by_rows() && scratch.ids.back() - scratch.ids.front() + 1 == count &&
                       std::ranges::is_sorted(scratch.ids);
-  if (!follow || !column.elements.empty() || !column.numbers.empty() || column.streamed < 0) return false;
+  if (!follow || !column.elements.empty() || !column.numbers.empty()) return false;
+  if (subset_.dataset->held(column.array)) return false;
   const Dataset& dataset = *subset_.dataset;
   const DatasetArray& about = dataset.arrays()[static_cast<std::size_t>(column.array)];
   const Range rows{scratch.ids.front(), scratch.ids.back() + 1};
@@ -350,8 +372,8 @@ bool Loader::fill_stretch(const Column& column, std::byte* out, Scratch& scratch
 const std::byte* Loader::stored_rows(const Column& column, std::size_t i, Scratch& scratch, bool located) const {
   const Dataset& dataset = *subset_.dataset;
   const std::int64_t first = subset_.windows.first_row(scratch.ids[i]) + column.first_row;
-  if (column.streamed < 0) return dataset.row(column.array, first);
-  if (located && scratch.located[i].bytes != nullptr) {
+  if (dataset.held(column.array)) return dataset.row(column.array, first);
+  if (located && !column.alone && scratch.located[i].bytes != nullptr) {
     const BlockStream::Sample& sample = scratch.located[i];
     return (*sample.bytes)[static_cast<std::size_t>(column.streamed)].data() +
            static_cast<std::size_t>(first - sample.first_row) * column.row_bytes;

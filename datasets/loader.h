@@ -107,7 +107,7 @@ class Loader {
   // Whether samples are copied as they are: a fill is then cheaper than handing it to a thread.
   bool copies() const;
   // Whether blocks should be read ahead: make_stream() then gives who does it.
-  bool streams() const { return window_.has_value() && !streamed_.empty(); }
+  bool streams() const { return window_.has_value() && !(streamed_.empty() && alone_.empty()); }
   // REQUIRES: streams(); the loader outlives the stream. `microbatches`: that this worker computes.
   std::unique_ptr<BlockStream> make_stream(Range microbatches, std::size_t memory) const;
 
@@ -137,7 +137,8 @@ class Loader {
     const std::byte* copied = nullptr;
     std::size_t copied_row_bytes = 0;
     std::vector<std::byte> converted;
-    int streamed = -1;  // number among the arrays that are not held
+    int streamed = -1;   // number among the arrays whose blocks are read; -1: it is none
+    bool alone = false;  // each sample is read from the file by itself
   };
 
   Column make_column(const LoaderInput& input, std::int64_t first_row, std::int64_t rows) const;
@@ -145,11 +146,12 @@ class Loader {
   void convert_once(Column& column, std::size_t& room) const;
   void check_target(const Column& target) const;
   void check_weights(const Column& weights) const;
-  void note_streamed(Column& column);
+  void choose_source(Column& column);
   void make_window();
   std::vector<Column*> columns();
   void find_positions(std::int64_t epoch, std::int64_t batch, Range range, Scratch& scratch) const;
   void fill_column(const Column& column, std::int64_t epoch, std::byte* out, Scratch& scratch, bool located) const;
+  bool fill_rows_alone(const Column& column, std::byte* out, Scratch& scratch) const;
   bool fill_stretch(const Column& column, std::byte* out, Scratch& scratch) const;
   const std::byte* stored_rows(const Column& column, std::size_t i, Scratch& scratch, bool located) const;
   void prepare(const Column& column, const std::byte* from, std::int64_t epoch, std::int64_t id, std::byte* out,
@@ -160,7 +162,9 @@ class Loader {
   LoaderOptions options_;
   std::vector<Column> inputs_;
   std::optional<Column> target_, weights_;
-  std::vector<int> streamed_;  // arrays that are not held
+  // Arrays that are not held: those whose blocks are read, and those that give large rows by themselves. Of these the
+  // system's file cache is the window: it is told of blocks ahead, and each sample is copied once.
+  std::vector<int> streamed_, alone_;
   std::optional<WindowOrder> window_;
   std::optional<Mixup> mixup_;
 

@@ -144,7 +144,8 @@ std::size_t Hdf5RowReader::stored_row_bytes() const {
 }
 
 void Hdf5RowReader::read(std::int64_t begin, std::int64_t end, void* to, Scratch& scratch) const {
-  require(begin >= 0 && begin <= end && end <= rows(), place(begin, end), " of ", rows());
+  const bool within = begin >= 0 && begin <= end && end <= rows();
+  if (!within) broken_invariant(place(begin, end), " of ", rows());
   const std::size_t bytes = static_cast<std::size_t>(end - begin) * array_.row_bytes();
   if (bytes == 0) return;
   auto* const out = static_cast<std::byte*>(to);
@@ -177,7 +178,12 @@ void Hdf5RowReader::read(std::int64_t begin, std::int64_t end, void* to, Scratch
 }
 
 void Hdf5RowReader::read_stored(std::int64_t begin, std::int64_t end, std::byte* to, Scratch& scratch) const {
-  bytes_->check_unchanged();
+  if (scratch.looked_at_ != bytes_.get() || scratch.read_since_ >= Scratch::kBytesBetweenLooks) {
+    bytes_->check_unchanged();
+    scratch.looked_at_ = bytes_.get();
+    scratch.read_since_ = 0;
+  }
+  scratch.read_since_ += static_cast<std::size_t>(end - begin) * stored_row_bytes();
   if (storage_.kind == Hdf5Storage::Kind::kContiguous) {
     read_contiguous(begin, end, to);
   } else {

@@ -37,6 +37,10 @@ class Hdf5RowReader {
     friend class Hdf5RowReader;
     Hdf5Decoder decoder_;
     std::vector<std::byte> stored_, chunk_, rows_;
+    // Whether a file has changed is looked at once for so many bytes: a look costs as much as a small read.
+    static constexpr std::size_t kBytesBetweenLooks = std::size_t{1} << 20;
+    const ReadOnlyFile* looked_at_ = nullptr;
+    std::size_t read_since_ = 0;
   };
 
   // `bytes` is the same file. `file` is used by the constructor only. Throws bad_input where the
