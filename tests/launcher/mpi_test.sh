@@ -20,6 +20,19 @@ for n in 2 3; do
   test "$(sha256 one)" = "$(sha256 "world-$n")" || { echo "$n workers: other bits than one"; exit 1; }
 done
 
+# Read in blocks instead of held, by two threads of each worker.
+stream() {  # RUN COMMAND...
+  local run=$1
+  shift
+  "$@" "$lockstep" train "$source/examples/digits-mlp.toml" --set train.epochs=2 --set 'data.cache="none"' \
+    --set 'data.memory="64 KiB"' --set data.threads=2 --run "$work/$run" --quiet
+}
+stream streamed
+for n in 2 8; do
+  stream "streamed-$n" mpirun --oversubscribe --bind-to none -n "$n" 2> /dev/null
+  test "$(sha256 streamed)" = "$(sha256 "streamed-$n")" || { echo "$n workers that stream: other bits than one"; exit 1; }
+done
+
 # A run of 10 workers has 10 microbatches, and keeps them when it is resumed by one. (A schedule would see the other end.)
 train_ten() {  # RUN WORKERS MORE...
   local run=$1 workers=$2
