@@ -34,28 +34,6 @@ void write_tensors(Hdf5Writer& file, const std::string& group, const std::vector
   }
 }
 
-// This rank's chunks of all moments, cut at the borders of the parameters.
-template <typename Body>
-void for_moment_slices(Training& training, const Body& body) {
-  const int rank = training.worker().rank(), world = training.worker().world_size();
-  for (const Bucket& bucket : training.compiler().buckets()) {
-    if (bucket.is_statistics) continue;
-    const Range chunk = bucket.chunk(rank, world);
-    if (chunk.size() == 0) continue;
-    for (const std::string& moment : training.compiler().options().optimizer->slots()) {
-      auto* values = static_cast<float*>(
-          training.states().obtain(bucket.moment(moment), {DType::kF32, {chunk.size()}, nullptr}));
-      for (const BucketSlot& slot : bucket.slots) {
-        const std::int64_t begin = std::max(chunk.begin, slot.offset);
-        const std::int64_t end = std::min(chunk.end, slot.offset + slot.shape.elements());
-        if (begin >= end) continue;
-        body(moment + "/" + slot.name, Range{begin - slot.offset, end - slot.offset},
-             values + (begin - chunk.begin));
-      }
-    }
-  }
-}
-
 Json write_part(Training& training, const std::string& directory) {
   const int rank = training.worker().rank();
   const std::string path = directory + "/" + part_name(rank);
@@ -66,10 +44,10 @@ Json write_part(Training& training, const std::string& directory) {
       write_tensors(file, "parameters", training.parameters());
       write_tensors(file, "statistics", training.statistics());
     }
-    for_moment_slices(training, [&](const std::string& name, Range slice, const float* values) {
-      file.write(name, DType::kF32, {slice.size()}, values);
-      file.set_integer(name, "offset", slice.begin);
-    });
+    for (const TensorSlice& moment : training.moments()) {
+      file.write(moment.name, DType::kF32, {moment.range.size()}, moment.values);
+      file.set_integer(moment.name, "offset", moment.range.begin);
+    }
     file.commit();
   }
   const std::string bytes = local_files().read(path);
@@ -133,21 +111,22 @@ void read_tensors(const Hdf5File& file, const std::string& group, std::vector<Na
 }
 
 void read_moments(Training& training, const std::vector<Hdf5File>& files) {
-  for_moment_slices(training, [&](const std::string& name, Range mine, float* values) {
+  for (const TensorSlice& moment : training.moments()) {
+    const Range mine = moment.range;
     std::int64_t covered = 0;
     for (const Hdf5File& file : files) {
-      const Hdf5Array* array = file.find(name);
+      const Hdf5Array* array = file.find(moment.name);
       if (array == nullptr) continue;
-      const std::int64_t offset = file.integer(name, "offset").value_or(0);
+      const std::int64_t offset = file.integer(moment.name, "offset").value_or(0);
       const std::int64_t begin = std::max(mine.begin, offset);
       const std::int64_t end = std::min(mine.end, offset + array->rows());
       if (begin >= end) continue;
-      file.read(*array, begin - offset, end - offset, values + (begin - mine.begin));
+      file.read(*array, begin - offset, end - offset, moment.values + (begin - mine.begin));
       covered += end - begin;
     }
-    check_input(covered == mine.size(), files.front().path(), ": the moment \"", name,
+    check_input(covered == mine.size(), files.front().path(), ": the moment \"", moment.name,
                 "\" is not complete; was the optimizer another one?");
-  });
+  }
 }
 
 }  // namespace
@@ -187,7 +166,7 @@ void save_checkpoint(Training& training, const std::string& directory, std::int6
     Json manifest = {{"format", kFormat},
                      {"step", training.step()},
                      {"configuration", config_hash(training.config())},
-                     {"dataset", hex_of(training.data().train.dataset->fingerprint())},
+                     {"dataset", training.data().record.fingerprint},
                      {"world_size", communicator.size()},
                      {"parts", Json::array()}};
     for (const std::string& line : parts) manifest["parts"].push_back(Json::parse(line));

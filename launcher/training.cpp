@@ -141,6 +141,26 @@ std::vector<NamedTensor> Training::tensors(bool statistics) {
 std::vector<NamedTensor> Training::parameters() { return tensors(false); }
 std::vector<NamedTensor> Training::statistics() { return tensors(true); }
 
+// The chunks that it owns, cut at the borders of the parameters.
+std::vector<TensorSlice> Training::moments() {
+  std::vector<TensorSlice> out;
+  for (const Bucket& bucket : compiler_->buckets()) {
+    const Range chunk = bucket.chunk(worker_.rank(), worker_.world_size());
+    if (bucket.is_statistics || chunk.size() == 0) continue;
+    for (const std::string& moment : config_.train.optimizer->slots()) {
+      auto* values = static_cast<float*>(
+          states_.obtain(bucket.moment(moment), {DType::kF32, {chunk.size()}, nullptr}));
+      for (const BucketSlot& slot : bucket.slots) {
+        const std::int64_t begin = std::max(chunk.begin, slot.offset);
+        const std::int64_t end = std::min(chunk.end, slot.offset + slot.shape.elements());
+        if (begin >= end) continue;
+        out.push_back({moment + "/" + slot.name, {begin - slot.offset, end - slot.offset}, values + (begin - chunk.begin)});
+      }
+    }
+  }
+  return out;
+}
+
 std::int64_t Training::parameter_count() const {
   std::int64_t count = 0;
   for (const ParameterSpec& parameter : compiler_->parameters()) count += parameter.shape.elements();

@@ -38,6 +38,13 @@ struct NamedTensor {
   std::span<float> values;  // in the worker's memory
 };
 
+// Elements of a tensor, row-major, that this worker alone keeps.
+struct TensorSlice {
+  std::string name;
+  Range range;
+  float* values = nullptr;
+};
+
 // Bytes of a Plan's arena, states and inputs.
 std::size_t memory_of(const Plan& plan);
 // Throws bad_input where `workers` workers that need `bytes` each need more than the machine has.
@@ -86,6 +93,8 @@ class Training {
   // Parameters and running statistics, sorted by name; equal on all ranks.
   std::vector<NamedTensor> parameters();
   std::vector<NamedTensor> statistics();
+  // This rank's part of the optimizer's moments, "<moment>/<parameter>"; the parts of all ranks are all of them.
+  std::vector<TensorSlice> moments();
   std::int64_t parameter_count() const;
   // SHA-256 of the parameters: canonical f32 bytes in order of name.
   std::string parameters_sha256();
