@@ -85,6 +85,8 @@ struct Source {
   std::vector<std::vector<ValueId>> contributions;
   // By bucket: the node after which all of them are there; -1 where there are none.
   std::vector<NodeId> ready_after;
+  // Nodes whose result is a sum over all microbatches, in order.
+  std::vector<NodeId> sums;
 
   Source(const Graph& from, const std::vector<Bucket>& buckets) : graph(&from) {
     const std::map<std::string, ValueId> outputs(from.outputs().begin(), from.outputs().end());
@@ -101,6 +103,9 @@ struct Source {
       }
       contributions.push_back(std::move(values));
       ready_after.push_back(last);
+    }
+    for (std::size_t id = 0; id < from.nodes().size(); ++id) {
+      if (from.nodes()[id].op->traits().sums_microbatches) sums.push_back(static_cast<NodeId>(id));
     }
   }
 };
@@ -125,11 +130,20 @@ class Distribute {
   Graph run() {
     add_inputs();
     const Range mine = cut_.of_rank(options_.rank, options_.world_size);
-    for (std::int64_t m = mine.begin; m < mine.end; ++m) add_microbatch(m, m + 1 == mine.end);
-    // A rank without microbatches has nothing to add, but receives its chunks.
-    for (std::size_t b = 0; b < buckets_.size(); ++b) {
-      if (reduced_[b] != kNoValue) continue;
-      reduced_[b] = reduce(gradients_[b], buckets_[b]);
+    for (std::int64_t m = mine.begin; m < mine.end; ++m) begin_microbatch(m);
+    // Microbatches go one after another from one sum over all of them to the next.
+    const Source& first = sources_.begin()->second;
+    for (const auto& [samples, source] : sources_) {
+      require(source.sums.size() == first.sums.size(), "microbatches of ", samples, " samples have other sums");
+    }
+    for (std::size_t sum = 0; sum <= first.sums.size(); ++sum) {
+      for (Microbatch& microbatch : microbatches_) advance(microbatch, sum);
+      if (microbatches_.empty()) reduce_without_microbatches(first, sum);
+      if (sum < first.sums.size()) sum_over_microbatches(first, sum);
+    }
+    for (const Microbatch& microbatch : microbatches_) {
+      losses_.add(graph_, microbatch.number,
+                  view(graph_, microbatch.to.at(microbatch.source->loss), {1}, 0, microbatch.prefix + "loss"), "loss/sum");
     }
     const ValueId loss = reduce_loss();
     graph_.set_phase(Phase::kUpdate);
@@ -174,26 +188,98 @@ class Distribute {
     return view(graph_, whole, value.type.shape, (samples.begin - first) * row);
   }
 
-  void add_microbatch(std::int64_t m, bool last) {
+  // A microbatch on its way into the new graph.
+  struct Microbatch {
+    std::int64_t number = 0;
+    bool last = false;  // of this rank
+    const Source* source = nullptr;
+    std::string prefix;
+    std::vector<ValueId> to;      // by value of its graph
+    std::vector<bool> invariant;  // by value: the same for all microbatches
+    NodeId next = -1;             // node that is copied next; -1: nothing was done
+  };
+
+  void begin_microbatch(std::int64_t m) {
     const Range samples = cut_.samples_of(m);
+    const Range mine = cut_.of_rank(options_.rank, options_.world_size);
     const Source& source = sources_.at(samples.size());
-    const Graph& from = *source.graph;
-    std::vector<ValueId> to(from.values().size(), kNoValue);
-    std::vector<bool> invariant(from.values().size(), false);
-    for (std::size_t i = 0; i < to.size(); ++i) {
-      const Value& value = from.values()[i];
+    const std::size_t values = source.graph->values().size();
+    Microbatch microbatch{.number = m,
+                          .last = m + 1 == mine.end,
+                          .source = &source,
+                          .prefix = cut_.count == 1 ? "" : text("m", m, "/"),
+                          .to = std::vector<ValueId>(values, kNoValue),
+                          .invariant = std::vector<bool>(values, false)};
+    for (std::size_t i = 0; i < values; ++i) {
+      const Value& value = source.graph->values()[i];
       if (value.kind == ValueKind::kResult) continue;
-      invariant[i] = value.kind == ValueKind::kState;
-      to[i] = leaf(value, samples);
+      microbatch.invariant[i] = value.kind == ValueKind::kState;
+      microbatch.to[i] = leaf(value, samples);
     }
-    const std::string prefix = cut_.count == 1 ? "" : text("m", m, "/");
-    for (NodeId id = -1; id < static_cast<NodeId>(from.nodes().size()); ++id) {
-      if (id >= 0) copy_node(from.node(id), prefix, to, invariant);
-      for (std::size_t b = 0; b < buckets_.size(); ++b) {
-        if (source.ready_after[b] == id) close_bucket(b, source, to, m, last, prefix);
+    microbatches_.push_back(std::move(microbatch));
+  }
+
+  // The node before which the next sum over all microbatches stands, or the end.
+  static NodeId end_of(const Source& source, std::size_t sum) {
+    return sum < source.sums.size() ? source.sums[sum] : static_cast<NodeId>(source.graph->nodes().size());
+  }
+
+  // Copies the nodes before the sum of that number; closes the buckets whose gradients are there.
+  void advance(Microbatch& microbatch, std::size_t sum) {
+    const Source& source = *microbatch.source;
+    const NodeId end = end_of(source, sum);
+    for (; microbatch.next < end; ++microbatch.next) {
+      if (microbatch.next >= 0) {
+        copy_node(source.graph->node(microbatch.next), microbatch.prefix, microbatch.to, microbatch.invariant);
+      }
+      close_buckets(microbatch, microbatch.next);
+    }
+  }
+
+  void close_buckets(const Microbatch& microbatch, NodeId after) {
+    for (std::size_t b = 0; b < buckets_.size(); ++b) {
+      if (microbatch.source->ready_after[b] == after) {
+        close_bucket(b, *microbatch.source, microbatch.to, microbatch.number, microbatch.last, microbatch.prefix);
       }
     }
-    losses_.add(graph_, m, view(graph_, to.at(source.loss), {1}, 0, prefix + "loss"), "loss/sum");
+  }
+
+  // The same exchanges in the same order for a rank that has nothing to add, but receives its chunks.
+  void reduce_without_microbatches(const Source& source, std::size_t sum) {
+    const NodeId begin = sum == 0 ? -1 : source.sums[sum - 1];
+    for (NodeId id = begin; id < end_of(source, sum); ++id) {
+      for (std::size_t b = 0; b < buckets_.size(); ++b) {
+        if (source.ready_after[b] == id) reduced_[b] = reduce(gradients_[b], buckets_[b]);
+      }
+    }
+  }
+
+  // Every microbatch reads the sum of what each of them had.
+  void sum_over_microbatches(const Source& first, std::size_t sum) {
+    const Node& node = first.graph->node(first.sums[sum]);
+    const Shape& shape = first.graph->type(node.outputs[0]).shape;
+    const std::int64_t elements = shape.elements();
+    graph_.set_phase(node.phase);
+    PartialSums sums;
+    for (const Microbatch& microbatch : microbatches_) {
+      const Node& here = microbatch.source->graph->node(microbatch.source->sums[sum]);
+      const ValueId flat = view(graph_, microbatch.to.at(here.inputs[0]), {elements}, 0, microbatch.prefix + here.name);
+      sums.add(graph_, microbatch.number, flat, node.name + "/add");
+    }
+    ValueId total = kNoValue;
+    if (alone()) {
+      total = sums.finish(graph_, cut_.count, node.name);
+    } else {
+      const std::vector<Range> everything(static_cast<std::size_t>(options_.world_size), Range{0, elements});
+      total = graph_.add(std::make_shared<TreeAllReduceOp>(exchange_plan(everything), elements), sums.values(), node.name);
+    }
+    total = view(graph_, total, shape, 0, node.name + "/whole");
+    for (Microbatch& microbatch : microbatches_) {
+      const NodeId id = microbatch.source->sums[sum];
+      microbatch.to[microbatch.source->graph->node(id).outputs[0]] = total;
+      close_buckets(microbatch, id);
+      microbatch.next = id + 1;
+    }
   }
 
   // A node of a microbatch. What reads states only, or nothing, is computed once and shared.
@@ -347,6 +433,7 @@ class Distribute {
   }
 
   std::map<std::int64_t, Source> sources_;  // by number of samples
+  std::vector<Microbatch> microbatches_;    // of this rank
   const std::vector<Bucket>& buckets_;
   const Optimizer& optimizer_;
   const DistributeOptions& options_;

@@ -13,6 +13,7 @@
 #include "ops/elementwise_chain/elementwise_chain.h"
 #include "ops/embedding/embedding.h"
 #include "ops/from_bytes/from_bytes.h"
+#include "ops/microbatch_sum/microbatch_sum.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/layers/activation.h"
 #include "ops/layers/batch_normalization.h"
@@ -46,6 +47,7 @@ void register_cpu_kernels(KernelRegistry& registry) {
   register_elementwise_chain_cpu(registry);
   register_embedding_cpu(registry);
   register_from_bytes_cpu(registry);
+  register_microbatch_sum_cpu(registry);
   register_gradient_ops_cpu(registry);
   register_layer_norm_cpu(registry);
   register_losses_cpu(registry);

@@ -53,6 +53,9 @@ struct Traits {
   bool overwrites(std::size_t input) const { return input < 32 && (mutates >> input & 1u) != 0; }
   // Runs even if nobody reads its outputs (collectives; nodes that mutate have this implied).
   bool side_effect = false;
+  // Output 0 is the sum of input 0 over all microbatches of the batch. Alone, in a graph of one
+  // microbatch, it is a copy; the distribute pass puts the sum in its place.
+  bool sums_microbatches = false;
   // Exchanges data with other workers: runs on the communication stream.
   bool communicates = false;
   Precision precision = Precision::kFull;

@@ -4,6 +4,8 @@
 #include "core/builtin/builtin.h"
 #include "ops/activation/activation.h"
 #include "ops/attributes.h"
+#include "ops/binary/binary.h"
+#include "ops/microbatch_sum/microbatch_sum.h"
 
 namespace lockstep {
 namespace {
@@ -182,6 +184,85 @@ double BatchNormInferenceOp::flops(std::span<const TensorType> inputs,
   return 3 * elements(inputs[0]);
 }
 
+void BatchNormInferenceOp::gradient(Backward& backward) const {
+  const Node& node = backward.node();
+  const ValueId dy = backward.cotangent(0);
+  if (dy == kNoValue) return;
+  std::vector<ValueId> inputs{dy};
+  inputs.insert(inputs.end(), node.inputs.begin(), node.inputs.end());
+  const auto op = std::make_shared<BatchNormInferenceBackwardOp>(epsilon_, relu_);
+  const std::vector<ValueId> gradients = backward.graph().add_node(op, std::move(inputs), backward.name());
+  for (int i = 0; i < 5; ++i) {
+    if (backward.wants(i)) backward.accumulate(i, gradients[i]);
+  }
+}
+
+// ---- batch_norm_inference_backward -------------------------------------------------------------
+
+std::string BatchNormInferenceBackwardOp::attributes() const {
+  return attributes_of(epsilon_, relu_);
+}
+
+std::vector<TensorType> BatchNormInferenceBackwardOp::infer(std::span<const TensorType> inputs) const {
+  check_input(inputs.size() == 6, "takes dy, input, scale, offset, mean and variance, got ", inputs.size(),
+              " inputs");
+  const TensorType& x = inputs[1];
+  check_data(x);
+  check_input(inputs[0].dtype == x.dtype && inputs[0].shape == x.shape, "dy is ", inputs[0].to_string(),
+              ", the input ", x.to_string(), ", expected equal types");
+  const char* names[] = {"scale", "offset", "mean", "variance"};
+  for (int i = 2; i < 6; ++i) check_channels(inputs[i], x, names[i - 2]);
+  return {row_major(x), inputs[2], inputs[2], inputs[2], inputs[2]};
+}
+
+double BatchNormInferenceBackwardOp::flops(std::span<const TensorType> inputs,
+                                           std::span<const TensorType>) const {
+  return 6 * elements(inputs[0]);
+}
+
+// ---- batch_moments -----------------------------------------------------------------------------
+
+std::vector<TensorType> BatchMomentsOp::infer(std::span<const TensorType> inputs) const {
+  check_input(inputs.size() == 1, "takes one input, got ", inputs.size());
+  const TensorType& x = inputs[0];
+  check_data(x);
+  check_input(x.shape.elements(0, x.shape.rank() - 1) > 0, "input ", x.shape,
+              " has no elements to take the mean of");
+  const TensorType statistic{DType::kF32, {x.shape[-1]}, nullptr};
+  return {statistic, statistic};
+}
+
+void BatchMomentsOp::gradient(Backward& backward) const {
+  const Node& node = backward.node();
+  Graph& graph = backward.graph();
+  const ValueId dmean = backward.cotangent(0), dvariance = backward.cotangent(1);
+  if ((dmean == kNoValue && dvariance == kNoValue) || !backward.wants(0)) return;
+  const auto or_zero = [&](ValueId cotangent) {
+    return cotangent != kNoValue ? cotangent : fill(graph, graph.type(node.outputs[0]), 0.0);
+  };
+  backward.accumulate(0, graph.add(std::make_shared<BatchMomentsBackwardOp>(),
+                                   {node.inputs[0], node.outputs[0], or_zero(dmean), or_zero(dvariance)},
+                                   backward.name()));
+}
+
+double BatchMomentsOp::flops(std::span<const TensorType> inputs, std::span<const TensorType>) const {
+  return 4 * elements(inputs[0]);
+}
+
+std::vector<TensorType> BatchMomentsBackwardOp::infer(std::span<const TensorType> inputs) const {
+  check_input(inputs.size() == 4, "takes input, mean and the cotangents of mean and variance, got ",
+              inputs.size(), " inputs");
+  check_data(inputs[0]);
+  const char* names[] = {"mean", "cotangent of the mean", "cotangent of the variance"};
+  for (int i = 1; i < 4; ++i) check_channels(inputs[i], inputs[0], names[i - 1]);
+  return {row_major(inputs[0])};
+}
+
+double BatchMomentsBackwardOp::flops(std::span<const TensorType> inputs,
+                                     std::span<const TensorType>) const {
+  return 3 * elements(inputs[0]);
+}
+
 // ---- Builders and patterns ---------------------------------------------------------------------
 
 BatchNormResult batch_norm(Graph& graph, ValueId x, ValueId scale, ValueId offset, double epsilon,
@@ -189,6 +270,28 @@ BatchNormResult batch_norm(Graph& graph, ValueId x, ValueId scale, ValueId offse
   const auto& outputs =
       graph.add_node(std::make_shared<BatchNormOp>(epsilon), {x, scale, offset}, name);
   return {outputs[0], outputs[1], outputs[2]};
+}
+
+// With n elements of a channel in this microbatch and N in the batch, m and v its moments here, as
+// Chan, Golub and LeVeque combine them: mean = sum n m / N, variance = sum n (v + (m - mean)^2) / N.
+BatchNormResult synchronized_batch_norm(Graph& graph, ValueId x, ValueId scale_, ValueId offset,
+                                        double epsilon, const std::string& name) {
+  const Shape& shape = graph.type(x).shape;
+  const auto count = static_cast<double>(shape.elements(0, shape.rank() - 1));
+  const std::vector<ValueId> moments =
+      graph.add_node(std::make_shared<BatchMomentsOp>(), {x}, name + "/moments");
+  const ValueId all = microbatch_sum(
+      graph, fill(graph, {DType::kF32, {1}, nullptr}, count, name + "/count"), name + "/count/sum");
+  const auto mean_of = [&](ValueId value, const std::string& what) {
+    const ValueId sum = microbatch_sum(graph, scale(graph, value, count, name + "/" + what + "/share"),
+                                       name + "/" + what + "/sum");
+    return divide(graph, sum, all, name + "/" + what);
+  };
+  const ValueId mean = mean_of(moments[0], "mean");
+  const ValueId distance = subtract(graph, moments[0], mean, name + "/distance");
+  const ValueId square = multiply(graph, distance, distance, name + "/square");
+  const ValueId variance = mean_of(add(graph, moments[1], square, name + "/spread"), "variance");
+  return {batch_norm_inference(graph, x, scale_, offset, mean, variance, epsilon, name), mean, variance};
 }
 
 ValueId batch_norm_inference(Graph& graph, ValueId x, ValueId scale, ValueId offset, ValueId mean,

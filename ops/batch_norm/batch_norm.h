@@ -61,12 +61,34 @@ class BatchNormBackwardOp final : public Op {
   bool relu_;
 };
 
-// Inference. Inputs: x, scale, offset, mean, variance. Output: y as x. Without a gradient.
+// With a mean and variance that are given: in inference, or where they are those of more than this
+// microbatch. Inputs: x, scale, offset, mean, variance. Output: y as x.
 class BatchNormInferenceOp final : public Op {
  public:
   explicit BatchNormInferenceOp(double epsilon, bool relu = false)
       : epsilon_(epsilon), relu_(relu) {}
   std::string_view name() const override { return "batch_norm_inference"; }
+  std::string attributes() const override;
+  std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
+  Traits traits() const override { return {.precision = Precision::kAsIs}; }
+  void gradient(Backward& backward) const override;
+  double flops(std::span<const TensorType> inputs,
+               std::span<const TensorType> outputs) const override;
+  double epsilon() const { return epsilon_; }
+  bool relu() const { return relu_; }
+
+ private:
+  double epsilon_;
+  bool relu_;
+};
+
+// Inputs: dy, x, scale, offset, mean, variance. Outputs: dx as x, and the gradients of scale,
+// offset, mean and variance, f32(channels).
+class BatchNormInferenceBackwardOp final : public Op {
+ public:
+  explicit BatchNormInferenceBackwardOp(double epsilon, bool relu = false)
+      : epsilon_(epsilon), relu_(relu) {}
+  std::string_view name() const override { return "batch_norm_inference_backward"; }
   std::string attributes() const override;
   std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
   Traits traits() const override { return {.precision = Precision::kAsIs}; }
@@ -80,12 +102,37 @@ class BatchNormInferenceOp final : public Op {
   bool relu_;
 };
 
+// Mean and biased variance of each channel. Input: x. Outputs: mean, variance, f32(channels).
+class BatchMomentsOp final : public Op {
+ public:
+  std::string_view name() const override { return "batch_moments"; }
+  std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
+  Traits traits() const override { return {.precision = Precision::kAsIs}; }
+  void gradient(Backward& backward) const override;
+  double flops(std::span<const TensorType> inputs,
+               std::span<const TensorType> outputs) const override;
+};
+
+// Inputs: x, mean, and the cotangents of mean and variance. Output: dx as x.
+class BatchMomentsBackwardOp final : public Op {
+ public:
+  std::string_view name() const override { return "batch_moments_backward"; }
+  std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
+  Traits traits() const override { return {.precision = Precision::kAsIs}; }
+  double flops(std::span<const TensorType> inputs,
+               std::span<const TensorType> outputs) const override;
+};
+
 struct BatchNormResult {
   ValueId y = kNoValue, mean = kNoValue, variance = kNoValue;
 };
 
 BatchNormResult batch_norm(Graph& graph, ValueId x, ValueId scale, ValueId offset, double epsilon,
                            const std::string& name = "");
+// The same with mean and variance of the whole batch, whatever its microbatches and the workers that
+// have them. As PyTorch's SyncBatchNorm, but the sums over the microbatches are in the fixed tree.
+BatchNormResult synchronized_batch_norm(Graph& graph, ValueId x, ValueId scale, ValueId offset,
+                                        double epsilon, const std::string& name = "");
 ValueId batch_norm_inference(Graph& graph, ValueId x, ValueId scale, ValueId offset, ValueId mean,
                              ValueId variance, double epsilon, const std::string& name = "");
 

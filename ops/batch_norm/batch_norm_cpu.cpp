@@ -256,6 +256,9 @@ Kernel make_inference(const KernelRequest& request, double epsilon) {
 //   doffset = A    dscale = r B
 //   dx = scale r (d - A / n - (x - mean) r^2 B / n) + dmean / n + 2 dvariance (x - mean) / n
 //      = slope d + factor (x - mean) + constant
+//
+// Where mean and variance are given, they do not depend on x:
+//   dx = scale r d    dmean = -scale r A    dvariance = -scale r^3 B / 2
 
 // d of one element.
 template <bool kRelu>
@@ -328,8 +331,9 @@ void backward_rows(const T* dy, const T* x, std::int64_t rows, std::int64_t widt
   }
 }
 
+// `given`: mean and variance are.
 template <bool kRelu, typename T>
-Kernel make_backward(const KernelRequest& request, double epsilon) {
+Kernel make_backward(const KernelRequest& request, double epsilon, bool given) {
   const Extents e(request.inputs[1].shape, cpu_threads(request));
   const bool with_statistics = request.inputs.size() == 8;
   const std::int64_t sums_doubles = 2 * e.width * (e.pieces + 1);
@@ -370,12 +374,17 @@ Kernel make_backward(const KernelRequest& request, double epsilon) {
       dscale[c] = static_cast<float>(r * b(0)[c]);
       doffset[c] = static_cast<float>(a(0)[c]);
       double factor = -scale[c] * r * r * r * b(0)[c], constant = -scale[c] * r * a(0)[c];
+      if (given) {
+        launch.output<float>(3)[c] = static_cast<float>(constant);
+        launch.output<float>(4)[c] = static_cast<float>(0.5 * factor);
+        factor = constant = 0;
+      }
       if (dmean != nullptr) {
         factor += 2.0 * dvariance[c];
         constant += dmean[c];
       }
-      columns.factor[c] = static_cast<float>(factor / e.count());
-      columns.constant[c] = static_cast<float>(constant / e.count());
+      columns.factor[c] = static_cast<float>(factor / std::max(1.0, e.count()));
+      columns.constant[c] = static_cast<float>(constant / std::max(1.0, e.count()));
     }
     repeat(columns.factor, e.channels, e.width);
     repeat(columns.constant, e.channels, e.width);
@@ -387,7 +396,50 @@ Kernel make_backward(const KernelRequest& request, double epsilon) {
   };
   const std::size_t bytes = sums_doubles * sizeof(double) +
                             (scratch_floats + BackwardColumns::kArrays * e.width) * sizeof(float);
-  return {"batch_norm_backward_cpu", run, bytes};
+  return {given ? "batch_norm_inference_backward_cpu" : "batch_norm_backward_cpu", run, bytes};
+}
+
+// ---- Moments -----------------------------------------------------------------------------------
+
+template <typename T>
+Kernel make_moments(const KernelRequest& request) {
+  const Extents e(request.inputs[0].shape, cpu_threads(request));
+  auto run = [=](const Launch& launch) {
+    compute_statistics(e, launch.input<T>(0), launch.workspace, launch.output<float>(0), launch.output<float>(1));
+  };
+  return {"batch_moments_cpu", run, statistics_bytes(e)};
+}
+
+// dx = factor (x - mean) + constant
+template <typename T>
+Kernel make_moments_backward(const KernelRequest& request) {
+  const Extents e(request.inputs[0].shape, cpu_threads(request));
+  auto run = [=](const Launch& launch) {
+    const BackwardColumns columns(static_cast<float*>(launch.workspace), e.width);
+    for (std::int64_t c = 0; c < e.channels; ++c) {
+      columns.mean[c] = launch.input<float>(1)[c];
+      columns.constant[c] = static_cast<float>(launch.input<float>(2)[c] / e.count());
+      columns.factor[c] = static_cast<float>(2.0 * launch.input<float>(3)[c] / e.count());
+    }
+    for (float* values : {columns.mean, columns.constant, columns.factor}) repeat(values, e.channels, e.width);
+    const auto rows = [columns](const T* x, std::int64_t count, std::int64_t width, T* dx) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        const T* from = x + i * width;
+        T* to = dx + i * width;
+#pragma GCC ivdep
+        for (std::int64_t j = 0; j < width; ++j) {
+          to[j] = T(std::fma(columns.factor[j], float(from[j]) - columns.mean[j], columns.constant[j]));
+        }
+      }
+    };
+    const T* x = launch.input<T>(0);
+    T* dx = launch.output<T>(0);
+    for_pieces(e, [=](std::int64_t, std::int64_t begin, std::int64_t end) {
+      rows(x + begin * e.width, end - begin, e.width, dx + begin * e.width);
+    });
+    rows(x + e.rows * e.width, e.rest, e.channels, dx + e.rows * e.width);
+  };
+  return {"batch_moments_backward_cpu", run, BackwardColumns::kArrays * e.width * sizeof(float)};
 }
 
 // ---- Registration ------------------------------------------------------------------------------
@@ -417,8 +469,27 @@ void register_batch_norm_cpu(KernelRegistry& registry) {
   registry.add("batch_norm_backward", DeviceKind::kCpu,
                entry<BatchNormBackwardOp>(
                    []<bool kRelu, typename T>(const KernelRequest& request, double epsilon) {
-                     return make_backward<kRelu, T>(request, epsilon);
+                     return make_backward<kRelu, T>(request, epsilon, false);
                    }));
+  registry.add("batch_norm_inference_backward", DeviceKind::kCpu,
+               entry<BatchNormInferenceBackwardOp>(
+                   []<bool kRelu, typename T>(const KernelRequest& request, double epsilon) {
+                     return make_backward<kRelu, T>(request, epsilon, true);
+                   }));
+  registry.add("batch_moments", DeviceKind::kCpu,
+               {[](const KernelRequest& request) {
+                  return for_floating(request, request.inputs[0].dtype, [&](auto element) {
+                    return make_moments<decltype(element)>(request);
+                  });
+                },
+                nullptr});
+  registry.add("batch_moments_backward", DeviceKind::kCpu,
+               {[](const KernelRequest& request) {
+                  return for_floating(request, request.inputs[0].dtype, [&](auto element) {
+                    return make_moments_backward<decltype(element)>(request);
+                  });
+                },
+                nullptr});
   registry.add("batch_norm_inference", DeviceKind::kCpu,
                entry<BatchNormInferenceOp>(
                    []<bool kRelu, typename T>(const KernelRequest& request, double epsilon) {

@@ -36,7 +36,9 @@ class BatchNormalizationLayer final : public Layer {
     if (!context.training) {
       return batch_norm_inference(graph, x, gamma, beta, mean, variance, options_.epsilon, node);
     }
-    const BatchNormResult result = batch_norm(graph, x, gamma, beta, options_.epsilon, node);
+    const BatchNormResult result =
+        options_.synchronized ? synchronized_batch_norm(graph, x, gamma, beta, options_.epsilon, node)
+                              : batch_norm(graph, x, gamma, beta, options_.epsilon, node);
     context.set_batch_value("moving_mean", result.mean);
     context.set_batch_value("moving_variance", result.variance);
     return result.y;
@@ -69,6 +71,7 @@ void register_batch_normalization_layer(LayerRegistry& registry) {
     }
     options.center = settings.boolean("center", options.center);
     options.scale = settings.boolean("scale", options.scale);
+    options.synchronized = settings.boolean("synchronized", options.synchronized);
     return batch_normalization(options);
   });
 }

@@ -1,6 +1,7 @@
 // The batch normalisation layer, as Keras: while training each channel (the last axis) is
-// normalised by its mean and variance over the batch, which for Lockstep is the microbatch; in
-// inference by their moving averages. Definition in ops/batch_norm/batch_norm.h.
+// normalised by its mean and variance over the batch, which for Lockstep is the microbatch, or with
+// `synchronized` the whole global batch (as in PyTorch's SyncBatchNorm); in inference by their
+// moving averages. Definition in ops/batch_norm/batch_norm.h.
 //
 // Parameters "gamma" (scale, from 1) and "beta" (offset, from 0); weight decay spares them.
 // Statistics "moving_mean" (from 0) and "moving_variance" (from 1): moving = momentum * moving + (1
@@ -17,12 +18,15 @@ struct BatchNormalizationOptions {
   double epsilon = 1e-3;   // above 0. PyTorch: 1e-5
   bool center = true;      // with an offset
   bool scale = true;       // with a scale
+  // Over the global batch. The microbatches of a worker are then computed side by side, not one after another: more memory
+  bool synchronized = false;
 };
 
 // Throws bad_input for an impossible value.
 LayerPtr batch_normalization(const BatchNormalizationOptions& options = {});
 
-// [[layer]] type = "batch_normalization" momentum, epsilon, center, scale
+// [[layer]] type = "batch_normalization" momentum, epsilon, center, scale,
+// synchronized
 void register_batch_normalization_layer(LayerRegistry& registry);
 
 }  // namespace lockstep

@@ -88,6 +88,46 @@ TEST(SameBits, MomentumAndDecay) {
                     "residual");
 }
 
+std::string synchronized(std::string toml) {
+  const std::string type = "type = \"batch_normalization\"\n";
+  for (std::size_t at = toml.find(type); at != std::string::npos; at = toml.find(type, at + 1)) {
+    toml.insert(at + type.size(), "synchronized = true\n");
+  }
+  return toml;
+}
+
+TEST(SameBits, NormalisationOverTheWholeBatch) {
+  const std::string toml = synchronized(toml_of("everything", "learning_rate = 0.01\nmicrobatches = 8"));
+  const Outcome alone = train(toml, 1);
+  for (const int world : {1, 2, 3, 4, 5, 8, 11}) {
+    for (const int bucket_bytes : {1, 1 << 22}) {
+      const std::string keys = text("learning_rate = 0.01\nmicrobatches = 8\nbucket_bytes = ", bucket_bytes);
+      const std::string all = synchronized(toml_of("everything", keys));
+      expect_equal(train(all, world), alone, text(world, " workers, buckets of ", bucket_bytes));
+    }
+  }
+  expect_equal(train(toml, 5, {0, 0, 1, 1, 2}), alone, "three nodes");
+}
+
+// However the batch is cut, it is normalised as one.
+TEST(SynchronizedNormalisation, OfManyMicrobatchesIsThatOfOne) {
+  std::string model = testing::layers_of("everything");
+  const std::string dropout = "[[layer]]\ntype = \"dropout\"\nrate = 0.3\n";
+  if (const std::size_t at = model.find(dropout); at != std::string::npos) model.erase(at, dropout.size());
+  const auto toml = [&](int microbatches) {
+    return text("[data]\ntrain = \"memory\"\nsplit = 0\n[train]\nepochs = 2\nglobal_batch = 19\n",
+                "loss = \"softmax_cross_entropy\"\nlearning_rate = 0.001\nmicrobatches = ", microbatches, "\n", model);
+  };
+  const Outcome whole = train(toml(1), 1), cut = train(synchronized(toml(7)), 1), apart = train(toml(7), 1);
+  ASSERT_EQ(cut.losses.size(), whole.losses.size());
+  double difference = 0;
+  for (std::size_t i = 0; i < whole.losses.size(); ++i) {
+    EXPECT_NEAR(cut.losses[i], whole.losses[i], 2e-3 * whole.losses[i]) << "step " << i;
+    difference = std::max(difference, std::abs(double{apart.losses[i]} - whole.losses[i]));
+  }
+  EXPECT_GT(difference, 0.02);  // normalised apart it is another network
+}
+
 // The library's own sums: close, and equal on all ranks.
 TEST(FastReduction, LearnsTheSameToRounding) {
   const std::string toml = toml_of("mlp", "learning_rate = 0.01\nreduction = \"fast\"");

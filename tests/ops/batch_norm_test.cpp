@@ -140,10 +140,61 @@ TEST(BatchNormInference, AgreesWithTheNaiveLoop) {
                      return out;
                    },
                .low = 0.1,
+               .reduction_length = static_cast<double>(shape.elements() / shape[-1]),
                .keeps_f32 = {1, 2, 3, 4},
-               .gradient = false};
+               .gradient = shape[0] > 0};
+      if (relu) c.difference_step = 1e-6;  // off the kinks
       check_op(c);
     }
+  }
+}
+
+TEST(BatchMoments, AgreeWithTheNaiveLoop) {
+  for (const Shape& shape : {Shape{1, 1}, Shape{7, 3}, Shape{16, 8}, Shape{5, 33}, Shape{2, 3, 5, 20}, Shape{3, 130}}) {
+    check_op({.name = text("batch_moments", shape),
+              .op = std::make_shared<BatchMomentsOp>(),
+              .inputs = {{DType::kF32, shape}},
+              .reference =
+                  [=](const Tensors& in) {
+                    const std::vector<double> ones(static_cast<std::size_t>(shape[-1]), 1.0);
+                    const Tensors all = naive_batch_norm({in[0], ones, ones}, 0.1, false);
+                    return Tensors{all[1], all[2]};
+                  },
+              .reduction_length = static_cast<double>(shape.elements() / shape[-1]),
+              .keeps_f32 = {}});
+  }
+}
+
+// Of a graph of one microbatch the synchronized form is the plain one.
+TEST(SynchronizedBatchNorm, OfOneMicrobatchIsBatchNorm) {
+  const auto build = [](bool synchronized) {
+    Graph graph;
+    const ValueId x = graph.input("x", {DType::kF32, {4, 3, 3, 5}});
+    const ValueId scale = graph.input("scale", {DType::kF32, {5}}), offset = graph.input("offset", {DType::kF32, {5}});
+    const ValueId dy = graph.input("dy", {DType::kF32, {4, 3, 3, 5}});
+    const BatchNormResult norm = synchronized ? synchronized_batch_norm(graph, x, scale, offset, 1e-3, "norm")
+                                              : batch_norm(graph, x, scale, offset, 1e-3, "norm");
+    graph.output("y", norm.y);
+    graph.output("mean", norm.mean);
+    graph.output("variance", norm.variance);
+    const auto gradients =
+        differentiate(graph, std::vector{norm.y}, std::vector{dy}, std::vector{x, scale, offset});
+    const char* names[] = {"dx", "dscale", "doffset"};
+    for (int i = 0; i < 3; ++i) graph.output(names[i], gradients[i]);
+    return graph;
+  };
+  std::vector<double> x, dy;
+  for (int i = 0; i < 180; ++i) {
+    x.push_back(i * 37 % 23 * 0.1);
+    dy.push_back(i * 29 % 17 * 0.1 - 0.8);
+  }
+  const std::map<std::string, std::vector<double>> inputs = {
+      {"x", x}, {"dy", dy}, {"scale", {1, 2, -1, 0.5, 3}}, {"offset", {0, 1, 0, -1, 2}}};
+  CpuDevice device;
+  const auto plain = run_graph(build(false), registry(), device, inputs);
+  const auto together = run_graph(build(true), registry(), device, inputs);
+  for (const auto& [name, values] : plain) {
+    for (std::size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(together.at(name)[i], values[i], 2e-5) << name << " " << i;
   }
 }
 
