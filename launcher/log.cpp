@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/file.h"
+#include "launcher/straggler.h"
 
 namespace lockstep {
 namespace {
@@ -71,6 +72,18 @@ void append_metrics(std::string& out, std::span<const NamedNumber> metrics) {
     append(out, metric.value);
   }
   out += '}';
+}
+
+void append_seconds(std::string& out, const PhaseSeconds& seconds) {
+  const std::pair<const char*, double> parts[] = {
+      {"\"data\":", seconds.data},         {",\"forward\":", seconds.forward},
+      {",\"backward\":", seconds.backward}, {",\"exchange\":", seconds.exchange},
+      {",\"update\":", seconds.update},     {",\"checkpoint\":", seconds.checkpoint},
+      {",\"exchange_hidden\":", seconds.exchange_hidden}};
+  for (const auto& [key, value] : parts) {
+    out += key;
+    append_measured(out, value);
+  }
 }
 
 // The step that a line of the log belongs to; 0 where it names none.
@@ -169,20 +182,8 @@ void TrainingLog::step(const StepRecord& record) {
   append_measured(out, record.samples_per_second);
   out += ",\"elapsed\":";
   append_measured(out, record.elapsed);
-  out += ",\"seconds\":{\"data\":";
-  append_measured(out, record.seconds.data);
-  out += ",\"forward\":";
-  append_measured(out, record.seconds.forward);
-  out += ",\"backward\":";
-  append_measured(out, record.seconds.backward);
-  out += ",\"exchange\":";
-  append_measured(out, record.seconds.exchange);
-  out += ",\"update\":";
-  append_measured(out, record.seconds.update);
-  out += ",\"checkpoint\":";
-  append_measured(out, record.seconds.checkpoint);
-  out += ",\"exchange_hidden\":";
-  append_measured(out, record.seconds.exchange_hidden);
+  out += ",\"seconds\":{";
+  append_seconds(out, record.seconds);
   out += "}}\n";
   file_.commit();
 }
@@ -201,6 +202,36 @@ void TrainingLog::evaluation(const EvaluationRecord& record) {
   append_measured(out, record.elapsed);
   out += ",\"seconds\":";
   append_measured(out, record.seconds);
+  out += "}\n";
+  file_.commit();
+}
+
+void TrainingLog::workers(std::int64_t step, std::span<const WorkerSeconds> workers, const Straggler* slowest) {
+  std::string& out = file_.buffer();
+  out += "{\"event\":\"workers\",\"step\":";
+  append(out, step);
+  out += ",\"workers\":[";
+  for (std::size_t rank = 0; rank < workers.size(); ++rank) {
+    out += rank == 0 ? "{\"rank\":" : ",{\"rank\":";
+    append(out, static_cast<std::int64_t>(rank));
+    out += ",\"host\":";
+    append_quoted(out, workers[rank].host);
+    out += ',';
+    append_seconds(out, workers[rank].seconds);
+    out += '}';
+  }
+  out += ']';
+  if (slowest != nullptr) {
+    out += ",\"slowest\":{\"rank\":";
+    append(out, static_cast<std::int64_t>(slowest->rank));
+    out += ",\"phase\":";
+    append_quoted(out, slowest->phase);
+    out += ",\"seconds\":";
+    append_measured(out, slowest->seconds);
+    out += ",\"share\":";
+    append_measured(out, slowest->share);
+    out += '}';
+  }
   out += "}\n";
   file_.commit();
 }

@@ -7,6 +7,8 @@
 //    "seconds":{"data":1e-05,"compute":0.0021,"exchange":0.0003,"update":0.0001,"checkpoint":0}}
 //   {"event":"evaluation","step":40,"epoch":1,"data":"test","metrics":{"loss":0.4},"elapsed":1.5,
 //    "seconds":0.02}
+//   {"event":"workers","step":40,"workers":[{"rank":0,"host":"a","data":0.1,"forward":0.8,...},...],
+//    "slowest":{"rank":0,"phase":"forward","seconds":0.3,"share":0.2}}      (since the last such line)
 // A number that is not finite is written as null, for JSON has none.
 #pragma once
 
@@ -53,6 +55,13 @@ struct EvaluationRecord {
   double seconds = 0.0;  // that the evaluation took
 };
 
+// One worker's seconds over some steps.
+struct WorkerSeconds {
+  std::string host;
+  PhaseSeconds seconds = {};
+};
+struct Straggler;
+
 // Appends to log.jsonl. A line costs about a microsecond and no allocation; it reaches the file
 // within a second or with the next line, by flush() and at the end.
 class TrainingLog {
@@ -64,6 +73,8 @@ class TrainingLog {
 
   void step(const StepRecord& record);
   void evaluation(const EvaluationRecord& record);
+  // `workers`: by rank. `slowest`: null where none is much slower.
+  void workers(std::int64_t step, std::span<const WorkerSeconds> workers, const Straggler* slowest);
   // Throws failed environment where the disk does not take the lines.
   void flush() { file_.flush(); }
 

@@ -180,6 +180,11 @@ void add_faults(CommandLine& line) {
              "slow-data, nan or flip; may be repeated");
 }
 
+void add_trace(CommandLine& line) {
+  line.add()("trace", value("FILE"), "write when what ran on all workers, for ui.perfetto.dev or chrome://tracing");
+  line.add()("trace-steps", value("FIRST:LAST"), "the steps of the trace, counted from 1; without it 1:50");
+}
+
 void add_passes(CommandLine& line) {
   line.add()("print-after", values("PASS"), "print the graph after that pass; may be repeated");
   line.add()("disable-pass", values("PASS"), "leave out an optional pass; may be repeated");
@@ -197,6 +202,7 @@ Command parse_train(const Arguments& given) {
   line.add()("overwrite", "remove the run that the directory holds");
   line.add()("quiet", "print nothing but errors");
   line.add()("dry-run", "prepare and check everything, show which worker is where, and write nothing");
+  add_trace(line);
   add_faults(line);
   add_passes(line);
   line.arguments({"CONFIG"});
@@ -216,6 +222,9 @@ Command parse_train(const Arguments& given) {
   }
   command.quiet = line.flag("quiet");
   command.dry_run = line.flag("dry-run");
+  command.trace = line.word("trace", "");
+  command.trace_steps = line.word("trace-steps", "");
+  if (!command.trace_steps.empty() && command.trace.empty()) line.refuse("--trace-steps needs --trace FILE");
   command.inject = line.list("inject");
   command.print_after = line.list("print-after");
   command.disable_pass = line.list("disable-pass");

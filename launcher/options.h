@@ -30,6 +30,8 @@ struct TrainCommand {
   bool overwrite = false;  // never together with `resume`
   bool dry_run = false;
   bool quiet = false;
+  std::string trace;                      // file for a trace; empty: none
+  std::string trace_steps;                // "1:50", for launcher/trace_file.h; empty: the first ones
   std::vector<std::string> inject;        // faults to order, "kill@2:10", for launcher/fault.h
   std::vector<std::string> print_after;   // passes whose result is printed
   std::vector<std::string> disable_pass;  // optional passes that are left out

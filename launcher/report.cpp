@@ -32,6 +32,26 @@ ReportCurve& curve_of(ReportData& data, const std::string& name) {
   return data.curves.emplace_back(ReportCurve{name, {}, {}});
 }
 
+void add_seconds(PhaseSeconds& sum, const Json& seconds) {
+  sum.data += number_at(seconds, "data");
+  sum.forward += number_at(seconds, "forward");
+  sum.backward += number_at(seconds, "backward");
+  sum.exchange += number_at(seconds, "exchange");
+  sum.update += number_at(seconds, "update");
+  sum.checkpoint += number_at(seconds, "checkpoint");
+  sum.exchange_hidden += number_at(seconds, "exchange_hidden");
+}
+
+// A run that goes on with other workers begins anew.
+void add_workers(ReportData& data, const Json& line) {
+  const Json& workers = line.at("workers");
+  if (data.workers.size() != workers.size()) data.workers.assign(workers.size(), {});
+  for (std::size_t rank = 0; rank < workers.size(); ++rank) {
+    data.workers[rank].host = workers[rank].at("host").get<std::string>();
+    add_seconds(data.workers[rank].seconds, workers[rank]);
+  }
+}
+
 void add_step(ReportData& data, const Json& line) {
   const double step = line.at("step").get<double>();
   curve_of(data, "loss").training.push_back({step, number(line.at("loss"))});
@@ -41,13 +61,7 @@ void add_step(ReportData& data, const Json& line) {
     curve_of(data, name).training.push_back({step, number(value)});
   }
   const Json& seconds = line.at("seconds");
-  data.seconds.data += number_at(seconds, "data");
-  data.seconds.forward += number_at(seconds, "forward");
-  data.seconds.backward += number_at(seconds, "backward");
-  data.seconds.exchange += number_at(seconds, "exchange");
-  data.seconds.update += number_at(seconds, "update");
-  data.seconds.checkpoint += number_at(seconds, "checkpoint");
-  data.seconds.exchange_hidden += number_at(seconds, "exchange_hidden");
+  add_seconds(data.seconds, seconds);
   ++data.logged_steps;
 }
 
@@ -73,6 +87,8 @@ void read_log(ReportData& data, const std::string& path) {
         add_step(data, line);
       } else if (*event == "evaluation") {
         add_evaluation(data, line);
+      } else if (*event == "workers") {
+        add_workers(data, line);
       }
     } catch (const Json::exception& error) {
       bad_input(path, ":", line_number, ": not a line of a training log: ", error.what());

@@ -1,11 +1,13 @@
 #include "launcher/report_page.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <sstream>
 
 #include "launcher/report_style.h"
+#include "launcher/straggler.h"
 
 namespace lockstep {
 namespace {
@@ -487,31 +489,73 @@ std::string examples(const ReportData& data) {
   return out;
 }
 
-std::string phases(const ReportData& data) {
-  const std::pair<const char*, double> parts[] = {{"forward", data.seconds.forward},
-                                                  {"backward", data.seconds.backward},
-                                                  {"exchange", data.seconds.exchange},
-                                                  {"data", data.seconds.data},
-                                                  {"update", data.seconds.update},
-                                                  {"checkpoint", data.seconds.checkpoint}};
+using PhaseParts = std::array<std::pair<const char*, double>, 6>;
+
+PhaseParts parts_of(const PhaseSeconds& seconds) {
+  return {{{"forward", seconds.forward},
+           {"backward", seconds.backward},
+           {"exchange", seconds.exchange},
+           {"data", seconds.data},
+           {"update", seconds.update},
+           {"checkpoint", seconds.checkpoint}}};
+}
+
+double total_of(const PhaseParts& parts) {
   double total = 0.0;
   for (const auto& [name, seconds] : parts) total += seconds;
+  return total;
+}
+
+// The parts of `total` seconds, as wide as they are long.
+std::string phase_bar(const PhaseParts& parts, double total) {
+  std::string bar;
+  for (const auto& [name, seconds] : parts) {
+    const double share = 100.0 * seconds / total;
+    if (share >= 0.05) bar += html("<i class=\"", name, "\" style=\"width:", printed("%.2f", share), "%\"></i>");
+  }
+  return "<div class=\"phases\">" + bar + "</div>";
+}
+
+// A bar for each worker, and who is slower than the others.
+std::string workers_card(const ReportData& data) {
+  if (data.workers.size() < 2) return "";
+  std::vector<PhaseSeconds> seconds;
+  double longest = 0.0;
+  for (const WorkerSeconds& worker : data.workers) {
+    seconds.push_back(worker.seconds);
+    longest = std::max(longest, total_of(parts_of(worker.seconds)));
+  }
+  if (!(longest > 0.0)) return "";
+  std::string rows;
+  for (std::size_t rank = 0; rank < seconds.size(); ++rank) {
+    rows += html("<p class=\"note above\">Worker ", rank, " on ", escaped(data.workers[rank].host), "</p>",
+                 phase_bar(parts_of(seconds[rank]), longest));
+  }
+  std::string note = "All workers are about as fast.";
+  if (const auto slowest = find_straggler(seconds)) {
+    note = html("Worker ", slowest->rank, " on ", escaped(data.workers[static_cast<std::size_t>(slowest->rank)].host),
+                " is slow: it works ", printed("%.0f", 100.0 * slowest->share),
+                " % of a step longer than the median worker, most of it in ", slowest->phase, "; the others wait.");
+  }
+  return html("<div class=\"card\">", rows, "<p class=\"note\">", note, "</p></div>");
+}
+
+std::string phases(const ReportData& data) {
+  const PhaseParts parts = parts_of(data.seconds);
+  const double total = total_of(parts);
   if (!(total > 0.0)) return "";
-  std::string bar, keys;
+  std::string keys;
   for (const auto& [name, seconds] : parts) {
     if (seconds == 0.0) continue;
     const double share = 100.0 * seconds / total;
-    if (share >= 0.05) {
-      bar += html("<i class=\"", name, "\" style=\"width:", printed("%.2f", share), "%\"></i>");
-    }
     keys += html("<div><i class=\"", name, "\"></i>", title_of(name), " <span>",
                  printed("%.1f", share), " % · ", seconds_text(seconds), "</span></div>");
   }
-  return html("<h2>Where the time went</h2><div class=\"card\"><div class=\"phases\">", bar,
-              "</div><div class=\"phase-keys\">", keys,
+  return html("<h2>Where the time went</h2><div class=\"card\">", phase_bar(parts, total),
+              "<div class=\"phase-keys\">", keys,
               "</div><p class=\"note\">Seconds of rank 0, summed over ",
               counted(data.logged_steps, "logged step", "logged steps"),
-              "; exchange and data are time spent waiting for them.</p></div>");
+              "; exchange and data are time spent waiting for them.</p></div>", workers_card(data));
 }
 
 // A line of TOML with its parts marked.

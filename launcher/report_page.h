@@ -42,6 +42,7 @@ struct ReportData {
   std::vector<ReportPoint> learning_rate, samples_per_second;
   PhaseSeconds seconds;  // sums over the logged steps
   std::int64_t logged_steps = 0;
+  std::vector<WorkerSeconds> workers;  // by rank, sums over what was logged; empty for one worker
 
   std::vector<std::pair<std::string, double>> metrics;  // of the last evaluation in detail
   std::vector<std::string> classes;

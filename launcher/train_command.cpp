@@ -20,8 +20,10 @@
 #include "launcher/run_directory.h"
 #include "launcher/setup.h"
 #include "launcher/stop_signal.h"
+#include "launcher/straggler.h"
 #include "launcher/summary.h"
 #include "launcher/tensorboard.h"
+#include "launcher/trace_file.h"
 
 namespace lockstep {
 namespace {
@@ -49,9 +51,9 @@ std::vector<std::pair<std::string, double>> scalars(const std::vector<MetricValu
 // What rank 0 writes while it trains: log, TensorBoard, progress line. The other ranks only count.
 class RunWriter final : public FitObserver {
  public:
-  RunWriter(Training& training, const RunDirectory& run, const TrainCommand& command,
-            const ProgramContext& context)
-      : training_(training), context_(context), started_(Clock::now()), last_(started_) {
+  RunWriter(Training& training, const std::vector<WorkerPlace>& places, const RunDirectory& run,
+            const TrainCommand& command, const ProgramContext& context)
+      : training_(training), places_(places), context_(context), started_(Clock::now()), last_(started_) {
     if (training.worker().rank() != 0) return;
     log_.emplace(run.log(), training.step());
     events_.emplace(run.path(), training.step());
@@ -73,6 +75,12 @@ class RunWriter final : public FitObserver {
     } else {
       steady_samples_ += static_cast<double>(result.samples);
       steady_seconds_ += took;
+    }
+    const RunSeconds& run = result.run_seconds;
+    for (const auto& [sum, seconds] : {std::pair(&worked_.data, result.data_seconds), std::pair(&worked_.forward, run.forward),
+                                       std::pair(&worked_.backward, run.backward), std::pair(&worked_.exchange, run.exchange),
+                                       std::pair(&worked_.update, run.update), std::pair(&worked_.exchange_hidden, run.hidden)}) {
+      *sum += seconds;
     }
     if (!log_) return;
     const StepRecord record{.step = step,
@@ -96,6 +104,7 @@ class RunWriter final : public FitObserver {
 
   void on_evaluation(const Evaluation& evaluation) override {
     last_ = Clock::now();
+    trace(Phase::kEvaluation, evaluation.seconds);
     if (!log_) return;
     const auto values = scalars(evaluation.metrics);
     std::vector<NamedNumber> metrics;
@@ -110,7 +119,10 @@ class RunWriter final : public FitObserver {
     progress_->evaluation(record);
   }
 
-  void on_checkpoint(std::int64_t, double seconds) override {
+  void on_checkpoint(std::int64_t step, double seconds) override {
+    trace(Phase::kCheckpoint, seconds);
+    worked_.checkpoint += seconds;
+    compare_workers(step);
     checkpoint_seconds_ = seconds;
     last_ = Clock::now();
     if (log_) log_->flush();
@@ -131,7 +143,33 @@ class RunWriter final : public FitObserver {
   double last_loss() const { return last_loss_; }
 
  private:
+  // Something that ends now.
+  void trace(Phase phase, double seconds) const {
+    Trace* const trace = training_.trace();
+    if (trace == nullptr || !trace->recording()) return;
+    const std::int64_t now = monotonic_nanoseconds();
+    trace->record(trace->name(name_of(phase)), Track::kPhase, now - static_cast<std::int64_t>(seconds * 1e9), now);
+  }
+
+  // Every worker tells where its time went since the last such line. All ranks are here.
+  void compare_workers(std::int64_t step) {
+    Worker& worker = training_.worker();
+    if (worker.world_size() == 1) return;
+    const std::vector<double> mine = {worked_.data,   worked_.forward,    worked_.backward,       worked_.exchange,
+                                      worked_.update, worked_.checkpoint, worked_.exchange_hidden};
+    worked_ = {};
+    std::vector<WorkerSeconds> workers;
+    std::vector<PhaseSeconds> seconds;
+    for (const std::vector<double>& s : gather_doubles(worker.communicator(), mine, "comparison of the workers")) {
+      seconds.push_back({s.at(0), s.at(1), s.at(2), s.at(3), s.at(4), s.at(5), s.at(6)});
+      workers.push_back({places_.at(workers.size()).host, seconds.back()});
+    }
+    const std::optional<Straggler> slowest = find_straggler(seconds);
+    if (log_) log_->workers(step, workers, slowest ? &*slowest : nullptr);
+  }
+
   Training& training_;
+  const std::vector<WorkerPlace>& places_;
   const ProgramContext& context_;
   Clock::time_point started_, last_;
   std::optional<TrainingLog> log_;
@@ -140,6 +178,7 @@ class RunWriter final : public FitObserver {
   std::int64_t steps_done_ = 0;
   double steady_samples_ = 0, steady_seconds_ = 0, seconds_to_first_step_ = 0;
   double checkpoint_seconds_ = 0, last_loss_ = 0;
+  PhaseSeconds worked_;  // since the workers were compared last
 };
 
 std::string run_path(const TrainCommand& command) {
@@ -254,12 +293,13 @@ int show_preparation(Setup& setup) {
 }
 
 int train(const TrainCommand& command, const ProgramContext& context, Setup& setup, const RunDirectory& run,
-          const std::vector<Fault>& faults) {
+          const std::vector<Fault>& faults, Trace* trace) {
   Training& training = *setup.training;
+  training.trace_to(trace);
   const bool first = setup.worker->rank() == 0;
   StopSignal signal;
   const double limit = setup.config.run.time_limit;
-  RunWriter writer(training, run, command, context);
+  RunWriter writer(training, setup.places, run, command, context);
   const FitOptions options{
       .checkpoint_directory = run.checkpoints(),
       .stop_requested = [&] { return signal.arrived() || (limit > 0 && writer.seconds() > limit); },
@@ -268,6 +308,7 @@ int train(const TrainCommand& command, const ProgramContext& context, Setup& set
   EvaluationDetail detail;
   if (training.data().has_test()) detail = evaluate_in_detail(training, training.data().test);
   setup.worker->progress().enter(Phase::kFinish);
+  if (trace != nullptr) write_trace(command.trace, *trace, *setup.worker, setup.places);
   const Summary summary = summary_of(setup, writer, status, detail.metrics);
   if (first) {
     writer.finish();
@@ -283,6 +324,7 @@ int train(const TrainCommand& command, const ProgramContext& context, Setup& set
 int run_command(const TrainCommand& command, const ProgramContext& context) {
   std::vector<Fault> faults;
   for (const std::string& fault : command.inject) faults.push_back(parse_fault(fault));
+  const TracedSteps traced = command.trace_steps.empty() ? TracedSteps{} : parse_traced_steps(command.trace_steps);
   const RunDirectory resumed(run_path(command));
   const auto setup = set_up({.config_path = command.config,
                              .overrides = command.set,
@@ -292,18 +334,27 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
                              .kept_data = command.resume ? resumed.data() : ""},
                             context.environment);
   if (command.dry_run) return show_preparation(*setup);
+  std::optional<Trace> trace;
+  if (!command.trace.empty()) trace.emplace(traced.first, traced.last);
+  Trace* const recorder = trace ? &*trace : nullptr;
   return setup->guarded([&] {
     together(setup->worker->communicator(), [&] { check_faults(faults, *setup->training); });
     const RunDirectory run = prepare_directory(command, *setup);
     if (setup->watchdog) {
-      setup->watchdog->on_fault([run](const FaultReport& report) { tell_fault(run, report); });
+      setup->watchdog->on_fault([&command, &setup, run, recorder](const FaultReport& report) {
+        tell_fault(run, report);
+        if (recorder != nullptr) write_own_trace(command.trace, *recorder, setup->places.front());
+      });
     }
     resume_or_initialize(command, run, *setup);
     try {
-      return train(command, context, *setup, run, faults);
+      return train(command, context, *setup, run, faults, recorder);
     } catch (const std::exception& error) {
       const bool told_by_watchdog = setup->watchdog && dynamic_cast<const SharedError*>(&error) == nullptr;
-      if (setup->worker->rank() == 0 && !told_by_watchdog) write_shared_failure(run, *setup, error);
+      if (setup->worker->rank() == 0 && !told_by_watchdog) {
+        write_shared_failure(run, *setup, error);
+        if (recorder != nullptr) write_own_trace(command.trace, *recorder, setup->places.front());
+      }
       throw;
     }
   });

@@ -1,7 +1,6 @@
 #include "launcher/training.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "core/base/error.h"
@@ -11,8 +10,6 @@
 
 namespace lockstep {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 std::uint32_t stream_of(const std::string& name) {
   std::uint32_t hash = 2166136261u;  // FNV-1a
@@ -212,6 +209,12 @@ Range Training::range_of_rank(std::int64_t samples) const {
   return {range.begin, range.end};
 }
 
+void Training::trace_to(Trace* trace) {
+  trace_ = trace;
+  if (trace != nullptr) data_name_ = trace->name(name_of(Phase::kData));
+  for (auto& [samples, bound] : training_plans_) bound->executor.trace_to(trace);
+}
+
 void Training::bind_inputs(BoundPlan& bound) {
   Executor& executor = bound.executor;
   for (const ModelInput& input : data_.model_inputs) bound.inputs.push_back(executor.find_input(input.name));
@@ -245,6 +248,7 @@ Training::BoundPlan& Training::bound_training(std::int64_t samples) {
     bound = std::make_unique<BoundPlan>(Executor(std::move(plan), states_, arena_));
     bind_inputs(*bound);
     if (worker_.world_size() > 1) bound->executor.report_to(&worker_.progress());
+    bound->executor.trace_to(trace_);
   }
   return *bound;
 }
@@ -278,17 +282,19 @@ StepResult Training::run_step() {
   result.learning_rate = schedule_.at(step_);
 
   worker_.progress().enter(Phase::kData);
-  const auto start = Clock::now();
+  if (trace_ != nullptr) trace_->begin_step(step_ + 1);
+  const std::int64_t start = monotonic_nanoseconds();
   const FilledBatch& batch = next_batch();
   set_inputs(bound, batch, batch.range);
   result.samples = batch.batch_size;
   *bound.learning_rate = static_cast<float>(result.learning_rate);
   *bound.step = step_;
-  const auto filled = Clock::now();
+  const std::int64_t filled = monotonic_nanoseconds();
+  if (trace_ != nullptr && trace_->recording()) trace_->record(data_name_, Track::kPhase, start, filled);
   bound.executor.run();
   result.loss = *static_cast<const float*>(bound.executor.output("loss"));
   result.gradient_norm = *static_cast<const float*>(bound.executor.output("gradient_norm"));
-  result.data_seconds = std::chrono::duration<double>(filled - start).count();
+  result.data_seconds = static_cast<double>(filled - start) * 1e-9;
   result.run_seconds = bound.executor.seconds();
   if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) ++step_;
   return result;

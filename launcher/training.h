@@ -99,6 +99,10 @@ class Training {
   // SHA-256 of the parameters: canonical f32 bytes in order of name.
   std::string parameters_sha256();
 
+  // Who records what runs when; null: nobody. It outlives the training.
+  void trace_to(Trace* trace);
+  Trace* trace() const { return trace_; }
+
   Compiler& compiler() { return *compiler_; }
   StateStore& states() { return states_; }
   Worker& worker() { return worker_; }
@@ -144,6 +148,8 @@ class Training {
   std::int64_t total_steps_ = 0;
   std::int64_t step_ = 0;
   std::int64_t spoilt_step_ = 0;
+  Trace* trace_ = nullptr;
+  std::int32_t data_name_ = 0;  // in the trace
   std::map<std::int64_t, std::unique_ptr<BoundPlan>> training_plans_;
   std::map<std::pair<std::int64_t, bool>, std::unique_ptr<BoundPlan>> inference_plans_;
 

@@ -168,9 +168,30 @@ void Executor::launch(const Bound& bound) const {
   bound.kernel->run({pointers + bound.inputs, pointers + bound.outputs, bound.workspace, nullptr});
 }
 
+void Executor::trace_to(Trace* trace) {
+  trace_ = trace;
+  traced_names_.clear();
+  phase_names_.clear();
+  if (trace == nullptr) return;
+  for (const Step& step : plan_.steps) traced_names_.push_back(trace->name(step.name));
+  for (int phase = 0; phase <= static_cast<int>(Phase::kFinish); ++phase) {
+    phase_names_.push_back(trace->name(name_of(static_cast<Phase>(phase))));
+  }
+}
+
+void Executor::launch_traced(std::size_t step, Track track) const {
+  const std::int64_t begin = monotonic_nanoseconds();
+  launch(bound_[step]);
+  trace_->record(traced_names_[step], track, begin, monotonic_nanoseconds());
+}
+
 void Executor::run_beside(void* executor, std::size_t step) {
   const auto& self = *static_cast<const Executor*>(executor);
-  self.launch(self.bound_[step]);
+  if (self.trace_ != nullptr && self.trace_->recording()) {
+    self.launch_traced(step, Track::kCommunication);
+  } else {
+    self.launch(self.bound_[step]);
+  }
 }
 
 void Executor::submit(Bound& bound, std::size_t step) {
@@ -186,6 +207,9 @@ void Executor::account(std::int64_t now) {
     case Phase::kBackward: seconds_.backward += passed; break;
     case Phase::kExchange: seconds_.exchange += passed; break;
     default: seconds_.update += passed; break;
+  }
+  if (trace_ != nullptr && trace_->recording()) {
+    trace_->record(phase_names_[static_cast<std::size_t>(phase_)], Track::kPhase, phase_since_, now);
   }
   phase_since_ = now;
 }
@@ -243,7 +267,11 @@ void Executor::run() {
     }
     if (bound.waits) wait_before(bound, before);
     if (bound.phase != phase_) enter(bound.phase);
-    launch(bound);
+    if (trace_ != nullptr && trace_->recording()) {
+      launch_traced(i, Track::kCompute);
+    } else {
+      launch(bound);
+    }
   }
   if (plan_.waits_for_at_end > 0 && communication != nullptr) wait_for(before + plan_.waits_for_at_end);
   states_.device().synchronize();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/progress.h"
+#include "core/base/trace.h"
 #include "core/device/work_stream.h"
 #include "core/plan/plan.h"
 
@@ -98,6 +99,8 @@ class Executor {
   const RunSeconds& seconds() const { return seconds_; }
   // Who is told of the phases; may be null, outlives the executor.
   void report_to(Progress* progress) { progress_ = progress; }
+  // Who records the steps; may be null, outlives the executor.
+  void trace_to(Trace* trace);
 
  private:
   struct Bound;
@@ -106,6 +109,7 @@ class Executor {
   void place_input(std::size_t index, std::byte* data);
   void* pointer(const BufferRef& ref) const;
   void launch(const Bound& bound) const;
+  void launch_traced(std::size_t step, Track track) const;
   // The run of one step on the communication stream.
   static void run_beside(void* executor, std::size_t step);
   void submit(Bound& bound, std::size_t step);
@@ -143,6 +147,9 @@ class Executor {
   int resolved_for_ = -1;  // the arena's generation when the pointers were made
 
   Progress* progress_ = nullptr;
+  Trace* trace_ = nullptr;
+  std::vector<std::int32_t> traced_names_;  // of the steps
+  std::vector<std::int32_t> phase_names_;   // by Phase
   RunSeconds seconds_;
   Phase phase_ = Phase::kForward;
   std::int64_t phase_since_ = 0;   // nanoseconds
