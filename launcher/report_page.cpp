@@ -528,7 +528,7 @@ std::string workers_card(const ReportData& data) {
   if (!(longest > 0.0)) return "";
   std::string rows;
   for (std::size_t rank = 0; rank < seconds.size(); ++rank) {
-    rows += html("<p class=\"note above\">Worker ", rank, " on ", escaped(data.workers[rank].host), "</p>",
+    rows += html("<span>Worker ", rank, " on ", escaped(data.workers[rank].host), "</span>",
                  phase_bar(parts_of(seconds[rank]), longest));
   }
   std::string note = "All workers are about as fast.";
@@ -537,7 +537,7 @@ std::string workers_card(const ReportData& data) {
                 " is slow: it works ", printed("%.0f", 100.0 * slowest->share),
                 " % of a step longer than the median worker, most of it in ", slowest->phase, "; the others wait.");
   }
-  return html("<div class=\"card\">", rows, "<p class=\"note\">", note, "</p></div>");
+  return html("<div class=\"card\"><div class=\"workers\">", rows, "</div><p class=\"note\">", note, "</p></div>");
 }
 
 std::string phases(const ReportData& data) {

@@ -8,13 +8,14 @@ inline constexpr const char* kReportStyle = R"css(
   color-scheme: light dark;
   --page: #f6f6f3; --card: #ffffff; --ink: #1b2026; --soft: #5d6670; --line: #e4e4de;
   --blue: 43 95 217; --orange: 214 98 32; --green: 24 137 82; --red: 201 52 43; --violet: 124 77 201;
+  --sky: 126 164 240;
   --grey: 128 136 146; --code: #f2f2ee; --strong-text: #ffffff;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #101316; --card: #181c20; --ink: #e9ebee; --soft: #99a3ad; --line: #2b3138;
     --blue: 104 152 255; --orange: 255 158 94; --green: 76 195 132; --red: 255 116 102;
-    --violet: 178 140 245; --grey: 132 142 153; --code: #12161a; --strong-text: #0d1013;
+    --violet: 178 140 245; --sky: 62 98 178; --grey: 132 142 153; --code: #12161a; --strong-text: #0d1013;
   }
 }
 * { box-sizing: border-box; }
@@ -144,11 +145,15 @@ svg path { fill: none; vector-effect: non-scaling-stroke; }
 .phases { display: flex; height: 26px; border-radius: 7px; overflow: hidden; gap: 2px;
           background: var(--line); }
 .phases i { background: rgb(var(--hue)); }
-.phase-keys { display: flex; flex-wrap: wrap; gap: 8px 28px; margin-top: 14px; }
+.workers { display: grid; grid-template-columns: max-content 1fr; gap: 10px 16px; align-items: center; }
+.workers span { color: var(--soft); font-size: 14px; }
+.workers .phases { height: 16px; border-radius: 5px; }
+.phases + .phase-keys, .card + .card { margin-top: 14px; }
+.phase-keys { display: flex; flex-wrap: wrap; gap: 8px 28px; }
 .phase-keys div { display: flex; align-items: baseline; gap: 8px; }
 .phase-keys i { width: 10px; height: 10px; border-radius: 3px; background: rgb(var(--hue)); }
 .phase-keys span { color: var(--soft); }
-.forward { --hue: var(--blue); } .backward { --hue: color-mix(in srgb, var(--blue) 60%, transparent); } .exchange { --hue: var(--orange); } .data { --hue: var(--green); }
+.forward { --hue: var(--blue); } .backward { --hue: var(--sky); } .exchange { --hue: var(--orange); } .data { --hue: var(--green); }
 .update { --hue: var(--violet); } .checkpoint { --hue: var(--grey); }
 
 details > summary { cursor: pointer; font-weight: 500; }
