@@ -1,5 +1,6 @@
 #include "launcher/fault.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,8 +17,8 @@
 namespace lockstep {
 namespace {
 
-constexpr std::array<const char*, 10> kNames = {"exception", "abort", "segfault",  "kill", "exit",
-                                                "stop",      "sleep", "slow-data", "nan",  "flip"};
+constexpr std::array<const char*, 11> kNames = {"exception", "abort",     "segfault", "kill", "exit",     "stop",
+                                                "sleep",     "slow-data", "nan",      "flip", "full-disk"};
 
 template <typename Number>
 bool read_number(std::string_view text, Number& out) {
@@ -42,6 +43,13 @@ void flip_a_bit(Training& training) {
   }
 }
 
+// The system refuses every write, as that of a full disk does.
+void fill_the_disk() {
+  signal(SIGXFSZ, SIG_IGN);
+  const rlimit nothing{0, 0};
+  setrlimit(RLIMIT_FSIZE, &nothing);
+}
+
 void commit(FaultKind kind, Training& training) {
   Progress& progress = training.worker().progress();
   switch (kind) {
@@ -55,6 +63,7 @@ void commit(FaultKind kind, Training& training) {
     case FaultKind::kSlowData: progress.enter(Phase::kData); wait_for_ever();
     case FaultKind::kNan: training.spoil_next_batch(); return;
     case FaultKind::kFlip: flip_a_bit(training); return;
+    case FaultKind::kFullDisk: fill_the_disk(); return;
   }
 }
 

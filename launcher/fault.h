@@ -21,6 +21,7 @@ enum class FaultKind {
   kSlowData,   // waits for data for ever
   kNan,        // a NaN in this rank's data
   kFlip,       // one bit of one parameter of this replica
+  kFullDisk,   // from now on this rank can write no byte to a file
 };
 
 struct Fault {

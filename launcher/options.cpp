@@ -177,7 +177,7 @@ void add_settings(CommandLine& line) {
 void add_faults(CommandLine& line) {
   line.add()("inject", values("FAULT@RANK:STEP"),
              "commit a fault to see what happens, as kill@2:10: exception, abort, segfault, kill, exit, stop, sleep, "
-             "slow-data, nan or flip; may be repeated");
+             "slow-data, nan, flip or full-disk; may be repeated");
 }
 
 void add_trace(CommandLine& line) {

@@ -57,6 +57,10 @@ fault nan@1:50 'step 50: the (loss|gradient norm) is -?nan; it begins in .* on r
 example=digits-mlp
 fault flip@2:51 'step 50: the replicas are no longer equal: .* rank 2 has' --set run.check_every=1
 
+fault full-disk@2:51 'rank 2 on .* failed: .*part-0002.h5.*, in checkpoint of step 60' --set checkpoint.every_steps=20
+test -e "$work/run/checkpoints/step-00000040/manifest.json" || fail "full-disk: the checkpoint before is gone"
+test ! -e "$work/run/checkpoints/step-00000060" || fail "full-disk: a checkpoint that is not complete"
+
 # What was saved before a fault is there, and the run goes on from it.
 fault kill@1:50 'rank 1 on .* is gone' --set checkpoint.every_steps=20
 run mpirun --oversubscribe --bind-to none -n 3 "$lockstep" train "$source/examples/digits-mlp.toml" \

@@ -73,6 +73,13 @@ void silence_hdf5() {
 std::string hdf5_reason() {
   std::string reason;
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &reason);
+  // Where the system refused, its word says more than the library's, which goes over several lines.
+  const std::string_view mark = "error message = '";
+  if (const std::size_t at = reason.find(mark); at != std::string::npos) {
+    const std::size_t begin = at + mark.size();
+    reason = reason.substr(begin, reason.find('\'', begin) - begin);
+  }
+  std::ranges::replace(reason, '\n', ' ');
   return reason.empty() ? "no reason given" : reason;
 }
 
