@@ -1,5 +1,4 @@
-# lockstep_test(NAME SOURCES a_test.cpp LIBRARIES lockstep_core LABELS cpu [WORLD n] [TIMEOUT s]): one GoogleTest program.
-# WORLD n also runs it under mpirun with n ranks, label mpi (the test has its own main then).
+# lockstep_test(NAME SOURCES a_test.cpp LIBRARIES lockstep_core LABELS cpu [TIMEOUT s]): one GoogleTest program.
 find_package(GTest REQUIRED)
 
 function(lockstep_test name)

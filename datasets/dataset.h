@@ -162,6 +162,8 @@ class Dataset {
   // Throws bad_input naming file, array, row and value of the first element that is not a whole
   // number in [0, classes).
   void check_labels(int array, std::int64_t classes) const;
+  // Throws bad_input naming file, array, row and value of the first element that is outside [low, high].
+  void check_range(int array, double low, double high) const;
   // One more than the largest label. Throws as check_labels() where a value is no label at all.
   std::int64_t count_classes(int array) const;
   // The same checks of rows that were read already, `values` from row `first` on.

@@ -84,11 +84,14 @@ void Dataset::check_finite(int array, std::int64_t first, std::int64_t rows, con
   const DatasetArray& about = arrays_[static_cast<std::size_t>(array)];
   if (!is_floating(about.dtype)) return;
   const std::int64_t elements = about.sample.elements();
+  // Training computes in f32: what is infinite there is no number here.
+  constexpr double kLargest = std::numeric_limits<float>::max();
   const std::int64_t bad = first_bad(about.dtype, values, rows * elements,
-                                     [](double value) { return !std::isfinite(value); });
+                                     [](double value) { return !(std::abs(value) <= kLargest); });
   if (bad == rows * elements) return;
-  bad_input(place(array, first + bad / elements), ": element ", bad % elements, " is ",
-            element(about.dtype, values, bad), ", expected a finite number");
+  const double value = element(about.dtype, values, bad);
+  bad_input(place(array, first + bad / elements), ": element ", bad % elements, " is ", value, ", expected a ",
+            std::isfinite(value) ? "number that fits into f32 (at most 3.4e38)" : "finite number");
 }
 
 void Dataset::check_labels(int array, std::int64_t first, std::int64_t rows, const std::byte* values,
@@ -108,6 +111,18 @@ void Dataset::check_finite(int array) const {
   if (!is_floating(arrays_[static_cast<std::size_t>(array)].dtype)) return;
   for_each_block(array, [&](std::int64_t first, std::int64_t rows, const std::byte* values) {
     check_finite(array, first, rows, values);
+  });
+}
+
+void Dataset::check_range(int array, double low, double high) const {
+  const DatasetArray& about = arrays_[static_cast<std::size_t>(array)];
+  const std::int64_t elements = about.sample.elements();
+  for_each_block(array, [&](std::int64_t first, std::int64_t rows, const std::byte* values) {
+    const std::int64_t bad = first_bad(about.dtype, values, rows * elements,
+                                       [=](double value) { return !(value >= low && value <= high); });
+    if (bad == rows * elements) return;
+    bad_input(place(array, first + bad / elements), ": target ", element(about.dtype, values, bad), ", expected a number in [",
+              low, ", ", high, "]");
   });
 }
 

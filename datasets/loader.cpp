@@ -229,6 +229,7 @@ void Loader::check_target(const Column& target) const {
     if (below == 0) below = one.transform->integers_below();
   }
   if (below > 0) dataset.check_labels(target.array, below);
+  if (options_.target_is_probability && target.numbers.empty()) dataset.check_range(target.array, 0, 1);
 }
 
 void Loader::check_weights(const Column& weights) const {
@@ -238,14 +239,17 @@ void Loader::check_weights(const Column& weights) const {
               "\" of weights has samples of ", about.sample, ", expected one number each");
   check_input(subset_.windows.by_rows(), "data.weights: windows over a series have no weights");
   dataset.check_finite(weights.array);
+  bool some = false;
   dataset.for_each_block(weights.array, [&](std::int64_t first, std::int64_t rows, const std::byte* bytes) {
     with_values(about.dtype, bytes, [&](const auto* values) {
       for (std::int64_t i = 0; i < rows; ++i) {
+        some = some || as_double(values[i]) > 0;
         check_input(as_double(values[i]) >= 0, dataset.place(weights.array, first + i), ": weight ",
                     as_double(values[i]), ", expected 0 or more");
       }
     });
   });
+  check_input(some, dataset.files()[0], ": array \"", about.name, "\": all weights are 0: there is nothing to learn from");
 }
 
 std::int64_t Loader::batch_size(std::int64_t batch) const {

@@ -53,6 +53,7 @@ struct LoaderOptions {
   std::string target = "";           // "": no target (prediction)
   DType target_dtype = DType::kF32;  // kF32 or kI32
   std::int64_t classes = 0;          // more than 0: targets are labels in [0, classes), checked
+  bool target_is_probability = false;  // targets are checked to lie in [0, 1]
   std::vector<ListedTransform> target_transforms = {};
   std::string weights = "";          // array of one number per sample; "": none
   SampleOrder order = SampleOrder::kShuffled;

@@ -26,11 +26,26 @@ Compiler::Compiler(const KernelRegistry& registry, Device& device, Communicator&
   const ForwardGraph model = options_.forward(1, true);
   parameters_ = model.parameters;
   statistics_ = model.statistics;
+  check_parameters();
   buckets_ = make_buckets(parameters_, statistics_, options_.bucket_bytes);
   const Shape& output = model.graph.type(model.output).shape;
   check_input(output.rank() >= 1 && output[0] == 1, "the model's output for one sample is ", output,
               ", expected (1, ...)");
   output_sample_ = output.slice(1, output.rank());
+}
+
+// Before anything is made for them.
+void Compiler::check_parameters() const {
+  const ParameterSpec* largest = nullptr;
+  double bytes = 0;
+  for (const ParameterSpec& parameter : parameters_) {
+    bytes += sizeof(float) * static_cast<double>(parameter.shape.elements());
+    if (largest == nullptr || parameter.shape.elements() > largest->shape.elements()) largest = &parameter;
+  }
+  const auto available = static_cast<double>(device_.memory_limit());
+  check_input(bytes <= available, "the parameters alone need ", bytes / 1e9, " GB, this machine has ", available / 1e9,
+              " GB available; the largest is ", largest == nullptr ? std::string() : largest->name, " of shape ",
+              largest == nullptr ? Shape{} : largest->shape, ": make the model smaller");
 }
 
 // ---- Passes ------------------------------------------------------------------------------------

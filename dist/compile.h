@@ -74,6 +74,7 @@ class Compiler {
   const std::vector<PassTime>& pass_times() const { return times_; }
 
  private:
+  void check_parameters() const;
   Graph differentiated(std::int64_t samples, std::int64_t global_samples);
   Graph microbatch_graph(std::int64_t samples, std::int64_t global_samples);
   ValueId add_loss(Graph& graph, ValueId prediction, const TensorType& target_sample, std::int64_t batch,

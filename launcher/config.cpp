@@ -17,13 +17,19 @@ using Table = std::shared_ptr<Settings>;
 // Microbatches of "auto" where there are fewer workers than that.
 constexpr std::int64_t kAutoMicrobatches = 8;
 
-// An integer that must be at least `least`.
+constexpr std::int64_t kMostThreads = 1024;
+
+// Larger than any count that makes sense, small enough to be multiplied.
+constexpr std::int64_t kLargestCount = std::int64_t{1} << 40;
+
+// An integer that must be at least `least`, and at most `most`.
 std::int64_t integer_from(Settings& section, const std::string& key, std::int64_t fallback,
-                          std::int64_t least) {
+                          std::int64_t least, std::int64_t most = kLargestCount) {
   const std::int64_t value = section.integer(key, fallback);
   if (value < least) {
     section.refuse(key, text("found ", value, ", expected an integer of at least ", least));
   }
+  if (value > most) section.refuse(key, text("found ", value, ", expected at most ", most));
   return value;
 }
 
@@ -77,8 +83,8 @@ void check_sections(Settings& root) {
 
 RunConfig read_run(Settings& section) {
   RunConfig run;
-  run.seed = std::uint64_t(integer_from(section, "seed", std::int64_t(run.seed), 0));
-  run.threads = integer_from(section, "threads", run.threads, 1);
+  run.seed = std::uint64_t(integer_from(section, "seed", std::int64_t(run.seed), 0, INT64_MAX));
+  run.threads = integer_from(section, "threads", run.threads, 1, kMostThreads);
   run.deadline = real_from(section, "deadline", run.deadline, true);
   run.check_every = integer_from(section, "check_every", run.check_every, 0);
   run.time_limit = real_from(section, "time_limit", run.time_limit, false);
@@ -153,7 +159,7 @@ std::int64_t read_bytes(Settings& section, const std::string& key, std::int64_t 
     section.integer(key, fallback);
     return fallback;
   }
-  if (std::holds_alternative<std::int64_t>(setting->value)) return integer_from(section, key, fallback, 1);
+  if (std::holds_alternative<std::int64_t>(setting->value)) return integer_from(section, key, fallback, 1, INT64_MAX);
   const std::string word = section.word(key, "");
   double number = 0;
   const auto [unit, error] = std::from_chars(word.data(), word.data() + word.size(), number);
@@ -175,7 +181,7 @@ void read_cache(Settings& section, DataConfig& data) {
   data.memory = read_bytes(section, "memory", data.memory);
   const std::string* word = word_of(section.find("threads"));
   if (word == nullptr && section.has("threads")) {
-    data.threads = integer_from(section, "threads", 1, 1);
+    data.threads = integer_from(section, "threads", 1, 1, kMostThreads);
   } else {
     section.choice("threads", {"auto"}, "auto");
   }
@@ -230,6 +236,11 @@ DataConfig read_data(Settings& section) {
     if (extent < 1) {
       section.refuse("sample_shape", text("found the extent ", extent, ", expected at least 1"));
     }
+  }
+  double elements = 1;
+  for (const std::int64_t extent : data.sample_shape) elements *= static_cast<double>(extent);
+  if (elements > static_cast<double>(Shape::kMostElements)) {
+    section.refuse("sample_shape", text("found a sample of ", elements, " elements, more than any memory"));
   }
   if (data.sample_shape.size() + 1 > std::size_t(Shape::kMaxRank)) {
     section.refuse("sample_shape", text("found ", data.sample_shape.size(),

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -85,6 +86,9 @@ int run_command(const PredictCommand& command, const ProgramContext&) {
   const auto setup = open_run(run, command.device, DataNeed::kNothing, {});
   Training& training = *setup->training;
   const Config& config = setup->config;
+  std::error_code missing;
+  check_input(!std::filesystem::equivalent(command.input, command.output, missing), command.output,
+              ": is the file that is read; name another with --output");
   const Subset subset = open_for_prediction(config, setup->data, command.input);
   const auto loader = make_loader(config, setup->data, subset, LoaderUse::kPrediction);
   const std::vector<float> outputs = training.predict(*loader);

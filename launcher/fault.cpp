@@ -89,7 +89,9 @@ Fault parse_fault(const std::string& text) {
 }
 
 void check_faults(const std::vector<Fault>& faults, const Training& training) {
+  const int world = const_cast<Training&>(training).worker().world_size();
   for (const Fault& fault : faults) {
+    check_input(fault.rank < world, "--inject: rank ", fault.rank, " of ", world, " workers, counted from 0");
     check_input(fault.kind != FaultKind::kNan || training.first_input_can_be_nan(), "--inject nan: array \"",
                 training.data().inputs.front().array,
                 "\" is of whole numbers, which are never NaN; inject it where the first input is of f32");

@@ -17,4 +17,5 @@
 #include "ops/layers/layer_normalization.h"
 #include "ops/layers/merge.h"
 #include "ops/layers/pooling.h"
+#include "ops/layers/reduction.h"
 #include "ops/layers/reshape.h"

@@ -243,9 +243,22 @@ ProgressLine::~ProgressLine() {
   finish();
 }
 
+namespace {
+
+// MPI's launcher gives its children a terminal of their own, wherever its own output goes: whoever started this process must
+// write to a terminal too.
+bool parent_writes_to_terminal() {
+  char target[64] = {};
+  const std::string link = "/proc/" + std::to_string(::getppid()) + "/fd/1";
+  if (::readlink(link.c_str(), target, sizeof target - 1) < 0) return true;  // nobody knows
+  return std::string_view(target).starts_with("/dev/pts/") || std::string_view(target).starts_with("/dev/tty");
+}
+
+}  // namespace
+
 ProgressOptions ProgressLine::options_for(std::FILE* out) {
   ProgressOptions options;
-  options.terminal = ::isatty(::fileno(out)) == 1;
+  options.terminal = ::isatty(::fileno(out)) == 1 && parent_writes_to_terminal();
   winsize size{};
   if (options.terminal && ::ioctl(::fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
     options.width = size.ws_col;

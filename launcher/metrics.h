@@ -11,25 +11,21 @@
 // What the definitions agree with:
 //   loss               mean of the samples' losses, weighted by the samples' weights
 //   accuracy           scikit-learn accuracy_score; equal scores: the first class, as numpy.argmax.
-//                      binary: BinaryAccuracy of Keras at probability 0.5 (a logit over 0 is class
-//                      1)
+//                      binary: BinaryAccuracy of Keras at probability 0.5 (a logit over 0 is 1)
 //   top_K              TensorFlow in_top_k (classes with equal scores are all inside; a target
-//   score that is not
-//                      finite is outside), so top_1 differs from accuracy where scores are equal
+//                      score that is not finite is outside), so top_1 differs from accuracy where
+//                      scores are equal
 //   precision, recall, f1   scikit-learn with zero_division = 0; one binary output: average =
-//   "binary"
-//                      (of class 1); several: average = "macro" over outputs; classes: "macro" over
-//                      those that occur as target or prediction
+//                      "binary" (of class 1); several: average = "macro" over outputs; classes:
+//                      "macro" over those that occur as target or prediction
 //   confusion_matrix   scikit-learn: row = target, column = prediction; binary: of class 0 and 1
 //   auc                scikit-learn roc_auc_score, by ranks, so equal scores count one half; NaN
-//   where only one
-//                      class occurs. One binary output, or two classes
+//                      where only one class occurs. One binary output, or two classes
 //   perplexity         exp of the mean of -log p(target), from the logits, natural logarithm
 //   mae                Keras and scikit-learn, mean over all elements
 //   rmse               Keras RootMeanSquaredError: one root, of the mean over all elements
 //   r2                 scikit-learn r2_score, mean over outputs; a constant target gives 1 where it
-//   is met
-//                      exactly, else 0; NaN for less than two samples
+//                      is met exactly, else 0; NaN for less than two samples
 // Every mean over no samples (or no weight) is NaN. Weights are per sample.
 //
 // Immutable and thread-safe.

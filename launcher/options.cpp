@@ -286,6 +286,8 @@ Command parse_plan(const Arguments& given) {
   command.config = line.argument(0);
   command.set = line.list("set");
   command.workers = line.number("workers", 1, 0);
+  constexpr std::int64_t kMostWorkers = 65536;
+  if (command.workers > kMostWorkers) line.refuse(text("--workers expects at most ", kMostWorkers, ", found ", command.workers));
   command.json = line.flag("json");
   command.device = device_of(line);
   command.print_after = line.list("print-after");

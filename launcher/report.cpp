@@ -212,6 +212,7 @@ ReportData read_report_data(const std::string& run_directory) {
 std::string write_report(const std::string& run_directory, const std::string& output) {
   const std::string page = report_page(read_report_data(run_directory));
   const std::string path = output.empty() ? RunDirectory(run_directory).report() : output;
+  check_input(!is_directory(path), path, ": is a directory, expected a file for the page");
   local_files().make_directories(directory_of(path));
   local_files().write_atomic(path, page);
   return path;

@@ -400,6 +400,7 @@ std::unique_ptr<Loader> make_loader(const Config& config, const RunData& data, c
   if (use == LoaderUse::kPrediction) return std::make_unique<Loader>(subset, std::move(options));
   options.target = config.data.target;
   options.target_dtype = data.target.dtype;
+  options.target_is_probability = config.train.loss->kind() == "binary_cross_entropy";
   options.target_transforms = transforms_of(config, config.data.target);
   options.classes = classes > 0 && config.data.classes > 0 ? config.data.classes : classes;
   options.weights = config.data.weights;

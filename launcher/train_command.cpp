@@ -201,9 +201,7 @@ RunDirectory prepare_directory(const TrainCommand& command, Setup& setup) {
   return run;
 }
 
-void resume_or_initialize(const TrainCommand& command, const RunDirectory& run, Setup& setup) {
-  setup.training->initialize();
-  if (!command.resume) return;
+void resume(const TrainCommand& command, const RunDirectory& run, Setup& setup) {
   LoadedCheckpoint loaded;
   together(setup.worker->communicator(),
            [&] { loaded = load_newest_checkpoint(*setup.training, run.checkpoints()); });
@@ -338,7 +336,10 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
   if (!command.trace.empty()) trace.emplace(traced.first, traced.last);
   Trace* const recorder = trace ? &*trace : nullptr;
   return setup->guarded([&] {
-    together(setup->worker->communicator(), [&] { check_faults(faults, *setup->training); });
+    together(setup->worker->communicator(), [&] {
+      check_faults(faults, *setup->training);
+      setup->training->initialize();
+    });
     const RunDirectory run = prepare_directory(command, *setup);
     if (setup->watchdog) {
       setup->watchdog->on_fault([&command, &setup, run, recorder](const FaultReport& report) {
@@ -346,13 +347,17 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
         if (recorder != nullptr) write_own_trace(command.trace, *recorder, setup->places.front());
       });
     }
-    resume_or_initialize(command, run, *setup);
+    if (command.resume) resume(command, run, *setup);
     try {
       return train(command, context, *setup, run, faults, recorder);
     } catch (const std::exception& error) {
       const bool told_by_watchdog = setup->watchdog && dynamic_cast<const SharedError*>(&error) == nullptr;
       if (setup->worker->rank() == 0 && !told_by_watchdog) {
-        write_shared_failure(run, *setup, error);
+        try {
+          write_shared_failure(run, *setup, error);
+        } catch (const Error& unwritten) {
+          std::fprintf(stderr, "lockstep: besides, %s\n", unwritten.what());
+        }
         if (recorder != nullptr) write_own_trace(command.trace, *recorder, setup->places.front());
       }
       throw;

@@ -107,7 +107,7 @@ Training::Training(Worker& worker, const Config& config, const RunData& data,
   queue.range_of = [this](std::int64_t samples) { return range_of_rank(samples); };
   queue.microbatches = Microbatches(config.train.global_batch, microbatches_).of_rank(worker.rank(), worker.world_size());
   queue_ = std::make_unique<BatchQueue>(*loader_, worker.device(), std::move(queue));
-  total_steps_ = config.train.epochs * loader_->batches();
+  if (__builtin_mul_overflow(config.train.epochs, loader_->batches(), &total_steps_)) total_steps_ = INT64_MAX;
   if (config.train.steps > 0) total_steps_ = std::min(total_steps_, config.train.steps);
   schedule_.finish(static_cast<double>(loader_->batches()), std::max<std::int64_t>(1, total_steps_));
 }

@@ -24,6 +24,7 @@
 #include "ops/layers/layer_normalization.h"
 #include "ops/layers/merge.h"
 #include "ops/layers/pooling.h"
+#include "ops/layers/reduction.h"
 #include "ops/layers/reshape.h"
 #include "ops/losses/loss.h"
 #include "ops/optimizers/gradient_ops.h"
@@ -79,6 +80,7 @@ void register_layers(LayerRegistry& registry) {
   register_layer_normalization_layer(registry);
   register_merge_layers(registry);
   register_pooling_layers(registry);
+  register_reduction_layers(registry);
   register_reshape_layers(registry);
 }
 

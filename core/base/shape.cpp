@@ -29,7 +29,9 @@ std::int64_t Shape::elements() const { return elements(0, rank_); }
 
 std::int64_t Shape::elements(int begin, int end) const {
   std::int64_t product = 1;
-  for (int axis = begin; axis < end; ++axis) product *= dims_[axis];
+  bool fits = true;
+  for (int axis = begin; axis < end; ++axis) fits = !__builtin_mul_overflow(product, dims_[axis], &product) && fits;
+  check_input(fits && product <= kMostElements, "a tensor of shape ", *this, " has more elements than any memory");
   return product;
 }
 

@@ -13,6 +13,7 @@ namespace lockstep {
 class Shape {
  public:
   static constexpr int kMaxRank = 8;
+  static constexpr std::int64_t kMostElements = std::int64_t{1} << 48;
 
   Shape() = default;
   Shape(std::initializer_list<std::int64_t> dims);
@@ -22,6 +23,7 @@ class Shape {
   // Extent of `axis`; negative axes count from the end (-1 is the last).
   std::int64_t operator[](int axis) const { return dims_[index(axis)]; }
   std::span<const std::int64_t> dims() const { return {dims_.data(), std::size_t(rank_)}; }
+  // Throws bad_input where they are more than kMostElements.
   std::int64_t elements() const;
   // Product of the extents in [begin, end).
   std::int64_t elements(int begin, int end) const;

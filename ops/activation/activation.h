@@ -2,10 +2,12 @@
 //
 //   relu        max(x, 0)
 //   leaky_relu  x where x > 0, else negative_slope * x. The default 0.3 is that of Keras; PyTorch's
-//   is 0.01. sigmoid     1 / (1 + exp(-x)) tanh gelu        x Phi(x), Phi the standard normal
-//   distribution function; with approximate
+//               is 0.01
+//   sigmoid     1 / (1 + exp(-x))
+//   tanh        tanh(x)
+//   gelu        x Phi(x), Phi the standard normal distribution function; with approximate
 //               x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)). Exact is the default of Keras and
-//               PyTorch. Hendrycks & Gimpel, arXiv:1606.08415.
+//               PyTorch. Hendrycks & Gimpel, arXiv:1606.08415
 //
 // NaN gives NaN. f32 or bf16; the arithmetic is f32.
 //

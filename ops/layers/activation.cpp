@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "ops/activation/activation.h"
+#include "ops/layers/read_options.h"
 #include "ops/softmax/softmax.h"
 
 namespace lockstep {
@@ -81,6 +82,8 @@ LayerPtr gelu(const GeluOptions& options) {
 LayerPtr softmax(const SoftmaxOptions& options) {
   return std::make_shared<FunctionLayer>(
       "softmax", [axis = options.axis](Graph& graph, ValueId x, const std::string& name) {
+        const int rank = graph.type(x).shape.rank();
+        check_input(axis != 0 && axis != -rank, name, " (softmax): axis ", axis, " is the batch, expected another axis");
         return softmax(graph, x, axis, name);
       });
 }
@@ -108,7 +111,7 @@ void register_activation_layers(LayerRegistry& registry) {
     return gelu({.approximate = settings.boolean("approximate", false)});
   });
   registry.add("softmax", [](Settings& settings) {
-    return softmax({.axis = static_cast<int>(settings.integer("axis", -1))});
+    return softmax({.axis = read_axis(settings, "axis", -1)});
   });
   registry.add("activation", [](Settings& settings) {
     settings.word("activation");  // refuses a missing key

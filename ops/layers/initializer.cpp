@@ -118,6 +118,18 @@ std::vector<std::string> Initializer::kinds() {
           "he_normal", "lecun_uniform",  "lecun_normal",  "orthogonal"};
 }
 
+std::string Initializer::wrong_value() const {
+  const bool spread = kind == "uniform" || kind == "normal" || kind == "orthogonal";
+  if (!spread && kind != "constant") return "expected none: only constant, uniform, normal and orthogonal take a value";
+  if (!std::isfinite(static_cast<float>(value))) return "expected a number that fits into f32";
+  if (spread && value <= 0) return "expected a number above 0";
+  return {};
+}
+
+void Initializer::check(const Shape& shape) const {
+  check_input(kind != "orthogonal" || shape.rank() >= 2, "the initializer orthogonal needs a matrix, the parameter is ", shape);
+}
+
 void Initializer::fill(std::span<float> values, const Shape& shape,
                        const RandomStream& random) const {
   require(static_cast<std::int64_t>(values.size()) == shape.elements(),

@@ -28,6 +28,11 @@ struct Initializer {
   // Fills `values` (shape.elements() of them, row-major). A pure function of the arguments.
   void fill(std::span<float> values, const Shape& shape, const RandomStream& random) const;
 
+  // What is wrong with a `value` that was given ("expected ..."); empty where it may be.
+  std::string wrong_value() const;
+  // Throws bad_input where a tensor of that shape cannot be filled.
+  void check(const Shape& shape) const;
+
   // All valid kinds.
   static std::vector<std::string> kinds();
 };

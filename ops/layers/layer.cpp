@@ -11,6 +11,12 @@ namespace lockstep {
 ValueId LayerContext::parameter(const std::string& name, const Shape& shape,
                                 const Initializer& initializer, bool decays) {
   const std::string full = node_name(name);
+  try {
+    static_cast<void>(shape.elements());  // refuses more than there can be
+    initializer.check(shape);
+  } catch (const Error& error) {
+    throw Error(error.kind(), text(full, " (parameter): ", error.what()));
+  }
   const ValueId value = graph.state(full, {DType::kF32, shape, nullptr});
   parameters.push_back({full, shape, initializer, decays});
   return value;
@@ -45,8 +51,7 @@ std::uint32_t LayerContext::random_stream() const {
   return (hash >> 24) ^ (hash & 0xffffffu);
 }
 
-// ---- Layer
-// ---------------------------------------------------------------------------------------
+// ---- Layer -------------------------------------------------------------------------------------
 
 ValueId single_input(const LayerContext& context, const std::string& kind,
                      std::span<const ValueId> inputs) {
@@ -65,7 +70,16 @@ void LayerRegistry::add(const std::string& kind, Maker maker) {
 LayerPtr LayerRegistry::make(Settings& settings) const {
   const std::string kind = settings.word("type");
   const auto maker = makers_.find(kind);
-  if (maker != makers_.end()) return maker->second(settings);
+  if (maker != makers_.end()) {
+    try {
+      return maker->second(settings);
+    } catch (const Error& error) {
+      // What is wrong with a key has its place already; what is wrong with the layer gets it here.
+      const std::string message = error.what();
+      if (message.find(settings.path() + ".") != std::string::npos) throw;
+      throw Error(error.kind(), text(settings.place(), settings.place().empty() ? "" : ": ", settings.path(), ": ", message));
+    }
+  }
   const std::string nearest = nearest_name(kind, kinds());
   std::string valid;
   for (const std::string& name : kinds()) valid += (valid.empty() ? "" : ", ") + name;

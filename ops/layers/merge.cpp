@@ -3,6 +3,7 @@
 #include "core/base/error.h"
 #include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
+#include "ops/layers/read_options.h"
 
 namespace lockstep {
 namespace {
@@ -62,6 +63,10 @@ LayerPtr multiply() {
   return std::make_shared<ArithmeticLayer>("multiply", BinaryKind::kMultiply, kAny);
 }
 
+LayerPtr divide() {
+  return std::make_shared<ArithmeticLayer>("divide", BinaryKind::kDivide, 2);
+}
+
 LayerPtr concatenate(const ConcatenateOptions& options) {
   return std::make_shared<ConcatenateLayer>(options);
 }
@@ -70,8 +75,9 @@ void register_merge_layers(LayerRegistry& registry) {
   registry.add("add", [](Settings&) { return add(); });
   registry.add("subtract", [](Settings&) { return subtract(); });
   registry.add("multiply", [](Settings&) { return multiply(); });
+  registry.add("divide", [](Settings&) { return divide(); });
   registry.add("concatenate", [](Settings& settings) {
-    return concatenate({.axis = static_cast<int>(settings.integer("axis", -1))});
+    return concatenate({.axis = read_axis(settings, "axis", -1)});
   });
 }
 

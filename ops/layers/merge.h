@@ -1,5 +1,5 @@
-// Layers that join several inputs: add, subtract, multiply (with broadcasting) and concatenate.
-// Words and defaults are those of Keras 3.
+// Layers that join several inputs: add, subtract, multiply, divide (with broadcasting) and
+// concatenate. Words and defaults are those of Keras 3, which has no division.
 #pragma once
 
 #include "ops/layers/layer.h"
@@ -13,9 +13,10 @@ struct ConcatenateOptions {
 LayerPtr add();       // of two inputs or more
 LayerPtr subtract();  // the first less the second
 LayerPtr multiply();  // of two inputs or more
+LayerPtr divide();    // the first by the second
 LayerPtr concatenate(const ConcatenateOptions& options);
 
-// [[layer]] type = "add" / "subtract" / "multiply" / "concatenate" (axis), inputs = ["a", "b"]
+// [[layer]] type = "add" / "subtract" / "multiply" / "divide" / "concatenate" (axis), inputs = ["a", "b"]
 void register_merge_layers(LayerRegistry& registry);
 
 }  // namespace lockstep

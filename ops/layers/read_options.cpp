@@ -6,7 +6,9 @@ namespace lockstep {
 namespace {
 
 std::int64_t checked(const Settings& settings, const std::string& key, std::int64_t value) {
+  constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;
   if (value < 1) settings.refuse(key, text("found ", value, ", expected an integer of at least 1"));
+  if (value > kMost) settings.refuse(key, text("found ", value, ", expected at most ", kMost));
   return value;
 }
 
@@ -37,12 +39,24 @@ Initializer read_initializer(Settings& settings, const std::string& key,
     Settings& table = settings.table(key);
     Initializer initializer;
     initializer.kind = table.choice("kind", Initializer::kinds(), fallback.kind);
-    initializer.value = table.real("value", 0.0);
+    if (table.has("value")) {
+      initializer.value = table.real("value");
+      const std::string wrong = initializer.wrong_value();
+      if (!wrong.empty()) table.refuse("value", text("found ", initializer.value, ", ", wrong));
+    }
     return initializer;
   }
   Initializer initializer = fallback;
   initializer.kind = settings.choice(key, Initializer::kinds(), fallback.kind);
   return initializer;
+}
+
+int read_axis(Settings& settings, const std::string& key, int fallback) {
+  const std::int64_t axis = settings.integer(key, fallback);
+  if (axis < -Shape::kMaxRank || axis >= Shape::kMaxRank) {
+    settings.refuse(key, text("found ", axis, ", expected an axis between ", -Shape::kMaxRank, " and ", Shape::kMaxRank - 1));
+  }
+  return static_cast<int>(axis);
 }
 
 }  // namespace lockstep

@@ -35,8 +35,9 @@ class ReshapeLayer final : public Layer {
     check_input(type.shape.rank() >= 1, context.layer, " (", kind_, "): input is ",
                 type.to_string(), ", expected (batch, ...)");
     const std::int64_t sample = type.shape.elements(1, type.shape.rank());
-    std::int64_t known = 1;
-    for (const std::int64_t extent : target_) known *= extent == -1 ? 1 : extent;
+    std::vector<std::int64_t> given;
+    for (const std::int64_t extent : target_) given.push_back(extent == -1 ? 1 : extent);
+    const std::int64_t known = Shape(given).elements();
     const bool open = std::ranges::find(target_, -1) != target_.end();
     check_input(open ? sample % known == 0 : sample == known, context.layer, " (", kind_,
                 "): a sample of ", type.shape.slice(1, type.shape.rank()), " has ", sample,

@@ -20,6 +20,13 @@ for n in 2 3; do
   test "$(sha256 one)" = "$(sha256 "world-$n")" || { echo "$n workers: other bits than one"; exit 1; }
 done
 
+# A batch of one sample less than microbatches: somebody has nothing to do, but exchanges gradients and statistics.
+for n in 1 2 4; do
+  mpirun --oversubscribe --bind-to none -n "$n" "$lockstep" train "$source/examples/digits-cnn.toml" \
+    --set train.global_batch=479 --set train.epochs=1 --run "$work/rest-$n" --quiet 2> /dev/null
+  test "$(sha256 rest-1)" = "$(sha256 "rest-$n")" || { echo "$n workers with a small last batch: other bits"; exit 1; }
+done
+
 # Read in blocks instead of held, by two threads of each worker.
 stream() {  # RUN COMMAND...
   local run=$1

@@ -72,6 +72,9 @@ void expect_equal_bits(const std::string& train_keys, const std::string& model) 
       expect_equal(train(toml_of(model, keys), world), alone, text(world, " workers, buckets of ", bucket_bytes));
     }
   }
+  // Workers that have nothing to do, in every step and in the last of an epoch.
+  const std::string eight = train_keys + "\nmicrobatches = 8";
+  for (const int world : {9, 11}) expect_equal(train(toml_of(model, eight), world), alone, text(world, " workers for 8 microbatches"));
   // Workers on several nodes, two of them on one; and in no order.
   expect_equal(train(toml_of(model, train_keys), 5, {0, 0, 1, 1, 2}), alone, "three nodes");
   expect_equal(train(toml_of(model, train_keys), 4, {0, 1, 0, 1}), alone, "two nodes in turn");

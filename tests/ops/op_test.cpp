@@ -80,6 +80,7 @@ void expect_near(const std::vector<double>& expected, const std::vector<double>&
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const double bound = relative * (std::abs(expected[i]) + 0.1 * scale);
     if (expected[i] == found[i]) continue;  // also equal infinities
+    ASSERT_TRUE(std::isfinite(expected[i]) || std::isnan(expected[i])) << "expected " << expected[i] << ", found " << found[i];
     ASSERT_LE(std::abs(expected[i] - found[i]), bound)
         << what << ": element " << i << " is " << found[i] << ", expected " << expected[i];
   }

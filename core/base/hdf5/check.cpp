@@ -6,6 +6,10 @@
 namespace lockstep {
 namespace {
 
+// The library closes what is left open when the process ends, and crashes where that cannot be written. All files here
+// close themselves.
+const bool no_exit_handler = H5dont_atexit() >= 0;
+
 // Called from the innermost error outwards; keeps the first.
 herr_t keep_innermost(unsigned, const H5E_error2_t* error, void* out) {
   auto& reason = *static_cast<std::string*>(out);
@@ -75,7 +79,8 @@ std::string hdf5_reason() {
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &reason);
   // Where the system refused, its word says more than the library's, which goes over several lines.
   const std::string_view mark = "error message = '";
-  if (const std::size_t at = reason.find(mark); at != std::string::npos) {
+  const bool long_winded = reason.find('\n') != std::string::npos;
+  if (const std::size_t at = reason.find(mark); long_winded && at != std::string::npos) {
     const std::size_t begin = at + mark.size();
     reason = reason.substr(begin, reason.find('\'', begin) - begin);
   }

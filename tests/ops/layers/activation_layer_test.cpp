@@ -31,7 +31,7 @@ TEST(ActivationLayers, AddTheirOp) {
   EXPECT_EQ(made("gelu"), expected("gelu"));
   EXPECT_EQ(made("gelu", {{"approximate", true}}), expected("gelu[approximate=true]"));
   EXPECT_EQ(made("softmax"), expected("softmax[axis=-1]"));
-  EXPECT_EQ(made("softmax", {{"axis", std::int64_t{0}}}), expected("softmax[axis=0]"));
+  EXPECT_EQ(made("softmax", {{"axis", std::int64_t{1}}}), expected("softmax[axis=1]"));
 }
 
 TEST(ActivationLayers, TakeTheActivationByName) {

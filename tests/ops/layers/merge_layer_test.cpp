@@ -21,6 +21,7 @@ TEST(MergeLayers, AddTheirOps) {
             "%3 f32(2, 3) = add(%0, %1) \"join/partial1\"\n"
             "%4 f32(2, 3) = add(%3, %2) \"join\"\n");
   EXPECT_EQ(nodes(subtract(), {kType, kType}), "%2 f32(2, 3) = subtract(%0, %1) \"join\"\n");
+  EXPECT_EQ(nodes(divide(), {kType, kType}), "%2 f32(2, 3) = divide(%0, %1) \"join\"\n");
   EXPECT_EQ(nodes(multiply(), {kType, {DType::kF32, {2, 1}}}),
             "%2 f32(2, 3) = multiply(%0, %1) \"join\"\n");
   EXPECT_EQ(nodes(concatenate({}), {kType, {DType::kF32, {2, 4}}}),
@@ -28,7 +29,7 @@ TEST(MergeLayers, AddTheirOps) {
 }
 
 TEST(MergeLayers, AreMadeFromSettings) {
-  for (const char* kind : {"add", "subtract", "multiply"}) {
+  for (const char* kind : {"add", "subtract", "multiply", "divide"}) {
     EXPECT_NE(nodes(layer_from_settings(kind), {kType, kType}).find(kind), std::string::npos);
   }
   EXPECT_EQ(nodes(layer_from_settings("concatenate", {{"axis", std::int64_t{1}}}), {kType, kType}),
