@@ -6,9 +6,11 @@ namespace lockstep::testing {
 namespace {
 
 TEST(Conv2dBf16, AgreesWithNaiveLoops) {
-  auto cases = convolution_cases(true);
-  for (OpCase& c : cases) c.bf16 = true;
-  check_ops(cases);
+  for (const bool with_bias : {true, false}) {
+    auto cases = convolution_cases(with_bias);
+    for (OpCase& c : cases) c.bf16 = true;
+    check_ops(cases);
+  }
 }
 
 }  // namespace

@@ -69,6 +69,9 @@ inline std::vector<OpCase> dense_cases() {
       dense_case({1, 8}, 64),        dense_case({4, 17}, 64),  dense_case({3, 5}, 65),
       dense_case({33, 30}, 7, true), dense_case({16, 37}, 70), dense_case({9, 64}, 10, true),
       dense_case({1, 40}, 128, true)};
+  OpCase empty = dense_case({0, 5}, 3, true);
+  empty.gradient = false;  // it is zero everywhere
+  cases.push_back(std::move(empty));
   for (const ActivationKind kind :
        {ActivationKind::kLeakyRelu, ActivationKind::kSigmoid, ActivationKind::kTanh}) {
     cases.push_back(dense_case({3, 4}, 5, true, Activation{kind}));

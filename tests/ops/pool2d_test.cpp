@@ -35,7 +35,8 @@ std::vector<PoolingShape> shapes() {
           {"gaps between the windows", 2, 7, 8, 9, {{2, 2}, {3, 3}, {1, 1}, valid}},
           {"dilation", 1, 7, 7, 2, {{2, 3}, {2, 2}, {2, 2}, valid}},
           {"three by three, inside", 1, 6, 6, 17, {{3, 3}, {3, 3}, {1, 1}, valid}},
-          {"many channels", 1, 4, 4, 70, {{2, 2}, {2, 2}, {1, 1}, valid}}};
+          {"many channels", 1, 4, 4, 70, {{2, 2}, {2, 2}, {1, 1}, valid}},
+          {"no samples", 0, 4, 4, 3, {{2, 2}, {2, 2}, {1, 1}, valid}}};
 }
 
 // Calls body(output index, input index or -1, position) for each element of each window.
