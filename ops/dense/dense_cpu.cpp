@@ -244,9 +244,15 @@ Kernel onednn_backward_data(const Extents& e, DType dtype) {
 
 // ---- Entries -----------------------------------------------------------------------------------
 
+// Without rows: oneDNN does not like them in bf16.
+Kernel nothing(const char* name) {
+  return {name, [](const Launch&) {}};
+}
+
 Kernel dense_cpu(const KernelRequest& request) {
   const TensorType &x = request.inputs[0], &w = request.inputs[1];
   const Extents e{rows_of(x), w.shape[0], w.shape[1]};
+  if (e.rows == 0) return nothing("dense_cpu (no rows)");
   if (!e.direct(x.dtype)) return onednn_forward(request, e);
   const bool has_bias = request.inputs.size() == 3;
   const auto& activation = request.op_as<DenseOp>().activation();
@@ -258,6 +264,7 @@ Kernel dense_cpu(const KernelRequest& request) {
 Kernel dense_backward_data_cpu(const KernelRequest& request) {
   const TensorType &dy = request.inputs[0], &w = request.inputs[1];
   const Extents e{rows_of(dy), w.shape[0], w.shape[1]};
+  if (e.rows == 0) return nothing("dense_backward_data_cpu (no rows)");
   if (!e.direct(dy.dtype)) return onednn_backward_data(e, dy.dtype);
   return {"dense_backward_data_cpu (direct)", [e](const Launch& launch) {
             direct_backward_data(e, launch.input<float>(0), launch.input<float>(1),
@@ -268,6 +275,11 @@ Kernel dense_backward_data_cpu(const KernelRequest& request) {
 Kernel dense_backward_weights_cpu(const KernelRequest& request) {
   const TensorType &x = request.inputs[0], &dy = request.inputs[1];
   const Extents e{rows_of(x), x.shape[-1], dy.shape[-1]};
+  if (e.rows == 0) {
+    return {"dense_backward_weights_cpu (no rows)", [bytes = request.outputs[0].bytes()](const Launch& launch) {
+              std::memset(launch.output<std::byte>(0), 0, bytes);
+            }};
+  }
   if (e.direct(x.dtype)) {
     return {"dense_backward_weights_cpu (direct)", [e](const Launch& launch) {
               direct_backward_weights(e, launch.input<float>(0), launch.input<float>(1),
