@@ -156,6 +156,8 @@ class Dataset {
   // XXH3 over names, types, shapes and, of arrays that are held, values: those do not depend on how
   // the rows are cut into shards. Of arrays that are not held, over where and how they are stored.
   std::uint64_t fingerprint() const;
+  // The same as if all arrays were held. Reads what is not, block by block.
+  std::uint64_t fingerprint_of_values() const;
 
   // Throws bad_input naming file, array and row of the first NaN or infinity.
   void check_finite(int array) const;
@@ -191,6 +193,7 @@ class Dataset {
   };
 
   Dataset() = default;
+  std::string header_of(std::size_t array) const;
   void describe_arrays(const Hdf5File& shard, const std::vector<const Hdf5Array*>& found);
   void cut_into_blocks(std::size_t block_bytes);
   void check_some() const;

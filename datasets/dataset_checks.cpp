@@ -61,12 +61,27 @@ void Dataset::gather(int array, std::span<const std::int64_t> ids, std::int32_t*
   gather_as(*this, array, ids, out);
 }
 
+// A header that ends in a newline cannot run into the values: their number is in it.
+std::string Dataset::header_of(std::size_t array) const {
+  return text(arrays_[array].name, ' ', name_of(arrays_[array].dtype), ' ', size_, arrays_[array].sample, '\n');
+}
+
+std::uint64_t Dataset::fingerprint_of_values() const {
+  Xxh3 hash;
+  for (std::size_t i = 0; i < arrays_.size(); ++i) {
+    const std::string header = header_of(i);
+    hash.update(std::as_bytes(std::span(header)));
+    for_each_block(static_cast<int>(i), [&](std::int64_t, std::int64_t rows, const std::byte* bytes) {
+      hash.update({bytes, static_cast<std::size_t>(rows) * row_bytes_[i]});
+    });
+  }
+  return hash.digest();
+}
+
 std::uint64_t Dataset::fingerprint() const {
   Xxh3 hash;
   for (std::size_t i = 0; i < arrays_.size(); ++i) {
-    // A header that ends in a newline cannot run into the values: their number is in it.
-    const std::string header =
-        text(arrays_[i].name, ' ', name_of(arrays_[i].dtype), ' ', size_, arrays_[i].sample, '\n');
+    const std::string header = header_of(i);
     hash.update(std::as_bytes(std::span(header)));
     if (values_[i] != nullptr) {
       hash.update({values_[i], static_cast<std::size_t>(size_) * row_bytes_[i]});

@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/hash.h"
 #include "core/base/hdf5/hdf5.h"
+#include "datasets/convert.h"
 #include "datasets/dataset.h"
 
 namespace lockstep {
@@ -68,10 +69,13 @@ std::string table(const std::vector<std::vector<std::string>>& lines) {
   return out;
 }
 
+// What one pass over an array finds.
 struct Statistics {
   double least = std::numeric_limits<double>::infinity();
   double greatest = -std::numeric_limits<double>::infinity();
   double mean = 0;
+  std::int64_t not_finite = 0;        // NaN and infinities, which are in none of the above
+  std::vector<std::int64_t> classes;  // how often each label occurs; empty where the array holds no labels
 };
 
 std::vector<float> sample_values(const Dataset& dataset, int array, std::int64_t id) {
@@ -82,17 +86,33 @@ std::vector<float> sample_values(const Dataset& dataset, int array, std::int64_t
 }
 
 Statistics statistics_of(const Dataset& dataset, int array) {
+  const DatasetArray& about = dataset.arrays()[static_cast<std::size_t>(array)];
   Statistics out;
   double sum = 0;
   std::int64_t count = 0;
-  for (std::int64_t id = 0; id < dataset.size(); ++id) {
-    for (const float value : sample_values(dataset, array, id)) {
-      out.least = std::min<double>(out.least, value);
-      out.greatest = std::max<double>(out.greatest, value);
-      sum += value;
-      ++count;
-    }
-  }
+  // One small whole number for each sample.
+  bool labels = about.sample.elements() == 1 && !is_floating(about.dtype);
+  dataset.for_each_block(array, [&](std::int64_t, std::int64_t rows, const std::byte* bytes) {
+    with_values(about.dtype, bytes, [&](const auto* values) {
+      for (std::int64_t i = 0; i < rows * about.sample.elements(); ++i) {
+        const double value = as_double(values[i]);
+        if (!std::isfinite(value)) {
+          ++out.not_finite;
+          continue;
+        }
+        out.least = std::min(out.least, value);
+        out.greatest = std::max(out.greatest, value);
+        sum += value;
+        ++count;
+        labels = labels && value >= 0 && value < kMaxClasses;
+        if (!labels) continue;
+        const auto label = static_cast<std::size_t>(value);
+        if (label >= out.classes.size()) out.classes.resize(label + 1);
+        ++out.classes[label];
+      }
+    });
+  });
+  if (!labels) out.classes.clear();
   out.mean = count > 0 ? sum / static_cast<double>(count) : 0;
   return out;
 }
@@ -108,29 +128,25 @@ std::string describe_shards(const Dataset& dataset) {
   return table(lines);
 }
 
-std::string describe_arrays(const Dataset& dataset) {
+std::string layout_of(const Hdf5Array& stored) {
+  std::string layout = stored.chunk.rank() == 0 ? "contiguous" : "chunks " + stored.chunk.to_string();
+  if (!stored.filters.empty()) layout += " " + joined(stored.filters, " + ");
+  return layout;
+}
+
+std::string describe_arrays(const Dataset& dataset, const std::vector<Statistics>& statistics) {
   const Hdf5File first(dataset.files()[0]);
   std::vector<std::vector<std::string>> lines = {
       {"array", "type", "sample", "layout", "least", "greatest", "mean"}};
   for (std::size_t i = 0; i < dataset.arrays().size(); ++i) {
     const DatasetArray& array = dataset.arrays()[i];
     const Hdf5Array& stored = first.array(array.name);
-    std::string layout =
-        stored.chunk.rank() == 0 ? "contiguous" : "chunks " + stored.chunk.to_string();
-    if (!stored.filters.empty()) layout += " " + joined(stored.filters, " + ");
-    const Statistics found = statistics_of(dataset, static_cast<int>(i));
+    const Statistics& found = statistics[i];
+    const std::string mean = number(found.mean) + (found.not_finite > 0 ? text(", ", found.not_finite, " NaN or infinite") : "");
     lines.push_back({array.name, std::string(name_of(array.dtype)), array.sample.to_string(),
-                     layout, number(found.least), number(found.greatest), number(found.mean)});
+                     layout_of(stored), number(found.least), number(found.greatest), mean});
   }
   return table(lines);
-}
-
-// True where the array holds one small whole number for each sample.
-bool holds_labels(const Dataset& dataset, std::size_t array) {
-  const DatasetArray& about = dataset.arrays()[array];
-  if (about.sample.elements() != 1 || is_floating(about.dtype)) return false;
-  const Statistics found = statistics_of(dataset, static_cast<int>(array));
-  return found.least >= 0 && found.greatest < kMaxClasses;
 }
 
 std::string class_name(const DatasetArray& labels, std::size_t number) {
@@ -139,15 +155,7 @@ std::string class_name(const DatasetArray& labels, std::size_t number) {
   return digits + " " + labels.class_names[number];
 }
 
-std::string describe_classes(const Dataset& dataset, std::size_t array) {
-  const DatasetArray& about = dataset.arrays()[array];
-  std::vector<std::int64_t> counts;
-  for (std::int64_t id = 0; id < dataset.size(); ++id) {
-    const auto label =
-        static_cast<std::size_t>(sample_values(dataset, static_cast<int>(array), id)[0]);
-    if (label >= counts.size()) counts.resize(label + 1);
-    ++counts[label];
-  }
+std::string describe_classes(const DatasetArray& about, const std::vector<std::int64_t>& counts) {
   const std::int64_t most = *std::ranges::max_element(counts);
   std::size_t name_width = 0;
   for (std::size_t k = 0; k < counts.size(); ++k) {
@@ -209,9 +217,8 @@ std::string caption(const Dataset& dataset, std::size_t drawn, std::int64_t id) 
 }
 
 std::string draw_images(const Dataset& dataset, std::size_t array,
-                        const std::vector<std::int64_t>& ids, int width) {
+                        const std::vector<std::int64_t>& ids, int width, const Statistics& range) {
   const Shape& sample = dataset.arrays()[array].sample;
-  const Statistics range = statistics_of(dataset, static_cast<int>(array));
   std::size_t cell = static_cast<std::size_t>(sample[1]) * 2;
   for (const std::int64_t id : ids) cell = std::max(cell, columns_of(caption(dataset, array, id)));
   const std::size_t in_a_row =
@@ -262,30 +269,54 @@ std::string show_rows(const Dataset& dataset, const std::vector<std::int64_t>& i
   return "samples\n" + table(lines);
 }
 
+// What a file has whose arrays make no dataset.
+std::string describe_file(const std::string& path, const std::string& reason) {
+  const Hdf5File file(path);
+  std::vector<std::vector<std::string>> lines = {{"array", "type", "shape", "layout"}};
+  for (const Hdf5Array& array : file.arrays()) {
+    lines.push_back({array.name, std::string(name_of(array.dtype)), array.shape.to_string(), layout_of(array)});
+  }
+  std::string out = "no dataset as it stands: " + reason + "\nwhat " + path + " has:\n\n" + table(lines);
+  for (const auto& [name, why] : file.unreadable()) out += "not read: \"" + name + "\": " + why + '\n';
+  return out;
+}
+
 }  // namespace
 
 std::string describe_dataset(const std::vector<std::string>& sources,
                              const DescribeOptions& options) {
-  const auto dataset = Dataset::open(sources);
+  std::vector<std::string> files;
+  for (const std::string& source : sources) {
+    for (std::string& path : resolve_source(source)) files.push_back(std::move(path));
+  }
+  std::shared_ptr<const Dataset> dataset;
+  try {
+    dataset = Dataset::describe(sources);
+  } catch (const Error& error) {
+    if (files.empty()) throw;
+    return describe_file(files.front(), error.what());
+  }
+  std::vector<Statistics> statistics;
+  for (std::size_t i = 0; i < dataset->arrays().size(); ++i) statistics.push_back(statistics_of(*dataset, static_cast<int>(i)));
   std::string out = text(dataset->size(), " samples, ", with_unit(dataset->bytes()),
-                         " in memory, fingerprint ", hex_of(dataset->fingerprint()), "\n");
+                         " in memory, fingerprint ", hex_of(dataset->fingerprint_of_values()), "\n");
   const Hdf5File first(dataset->files()[0]);
   if (const auto source = first.text("", "source")) out += "source: " + *source + '\n';
   for (const auto& [name, reason] : first.unreadable()) {
     out += "not read: \"" + name + "\": " + reason + '\n';
   }
-  out += '\n' + describe_shards(*dataset) + '\n' + describe_arrays(*dataset);
+  out += '\n' + describe_shards(*dataset) + '\n' + describe_arrays(*dataset, statistics);
 
   std::vector<std::int64_t> ids;
   const std::int64_t shown = std::min(options.samples, dataset->size());
   for (std::int64_t i = 0; i < shown; ++i) ids.push_back(dataset->size() * i / shown);
-  for (std::size_t i = 0; i < dataset->arrays().size(); ++i) {
-    if (holds_labels(*dataset, i)) out += '\n' + describe_classes(*dataset, i);
+  for (std::size_t i = 0; i < statistics.size(); ++i) {
+    if (!statistics[i].classes.empty()) out += '\n' + describe_classes(dataset->arrays()[i], statistics[i].classes);
   }
   bool drawn = false;
   for (std::size_t i = 0; i < dataset->arrays().size(); ++i) {
     if (shown == 0 || !is_image(dataset->arrays()[i].sample, options.width)) continue;
-    out += '\n' + draw_images(*dataset, i, ids, options.width);
+    out += '\n' + draw_images(*dataset, i, ids, options.width, statistics[i]);
     drawn = true;
   }
   if (shown > 0 && !drawn) out += '\n' + show_rows(*dataset, ids);

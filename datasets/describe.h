@@ -14,7 +14,9 @@ struct DescribeOptions {
 
 // Shards, arrays (type, shape, chunks, filters, bytes, least, greatest, mean), how often each class
 // occurs, and some samples: images of at most `width` / 2 columns in shades, rows of features as a
-// table. `sources` as in datasets/dataset.h; throws as Dataset::open() does.
+// table. Where the arrays make no dataset (lengths that differ): what the first file has, and why not. Reads everything once,
+// block by block: memory does not grow with the data. `sources` as in datasets/dataset.h; throws bad_input where a file is
+// missing or no HDF5, and where values cannot be read.
 std::string describe_dataset(const std::vector<std::string>& sources,
                              const DescribeOptions& options = {});
 
