@@ -4,9 +4,12 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/settings.h"
+#include "datasets/import/cifar.h"
 #include "datasets/import/csv.h"
 #include "datasets/import/format.h"
+#include "datasets/import/idx.h"
 #include "datasets/import/input_file.h"
+#include "datasets/import/numpy.h"
 
 namespace lockstep {
 namespace {
@@ -59,6 +62,11 @@ void check_options(const ImportFormat& format, const FormatOptions& options) {
 // Text formats last: nearly everything looks like them.
 const std::vector<ImportFormat>& import_formats() {
   static const std::vector<ImportFormat> formats = {
+      npy_format(),       //
+      npz_format(),       //
+      idx_format(),       //
+      cifar10_format(),   //
+      cifar100_format(),  //
       csv_format(),
   };
   return formats;

@@ -97,6 +97,9 @@ InputFile::InputFile(const std::string& path, const std::string& scratch)
   if (code != Z_OK && code != Z_STREAM_END) gzip_failed(path, packed.get());
 }
 
+InputFile::InputFile(const std::string& path, std::unique_ptr<Spool> content)
+    : path_(path), spool_(std::move(content)) {}
+
 void InputFile::read(std::uint64_t offset, std::size_t bytes, void* to) const {
   check_input(offset <= size() && bytes <= size() - offset, path_, ": truncated: it has ", size(),
               " bytes, expected at least ", offset + bytes);

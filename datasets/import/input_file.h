@@ -36,6 +36,8 @@ class InputFile {
  public:
   // Throws bad_input where it cannot be opened or unpacked. `scratch` is a folder for a spool.
   InputFile(const std::string& path, const std::string& scratch);
+  // Content that was unpacked already; `path` is its name in messages.
+  InputFile(const std::string& path, std::unique_ptr<Spool> content);
 
   const std::string& path() const { return path_; }
   // After unpacking.

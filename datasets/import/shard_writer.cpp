@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <memory>
 #include <numeric>
-#include <optional>
+#include <set>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -61,6 +61,13 @@ void check_options(const SampleSource& source, const ShardOptions& options) {
               "the rows are a series: the test part is its end, and cannot be stratified");
   check_input(!options.stratify || options.test_fraction > 0,
               "only a split can be stratified; give the fraction of the test part");
+  std::set<std::string> names;
+  for (const SourceArray& array : source.arrays()) {
+    check_input(!array.name.empty() && array.name.find('/') == std::string::npos &&
+                    array.name.find_first_not_of('.') != std::string::npos,
+                "an array is named \"", array.name, "\"; expected a name without slashes");
+    check_input(names.insert(array.name).second, "two arrays are named \"", array.name, '"');
+  }
   check_input(source.size() > 0, "there are no samples to write");
 }
 
