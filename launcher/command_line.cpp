@@ -126,7 +126,8 @@ void CommandLine::unknown_option(const std::string& option) const {
   std::vector<std::string> known;
   for (const auto& described : options_.options()) known.push_back(described->long_name());
   for (const FormatOption& described : of_groups_) known.push_back(described.name);
-  const std::string name = option.substr(std::min(option.find_first_not_of('-'), option.size()));
+  std::string name = option.substr(std::min(option.find_first_not_of('-'), option.size()));
+  name.resize(std::min(name.find('='), name.size()));
   const std::string nearest = nearest_name(name, known);
   bad_input(command_, ": unknown option '", option, "'",
             nearest.empty() ? "" : "; did you mean --" + nearest + "?", " ('lockstep ", command_,

@@ -193,7 +193,7 @@ TEST(Options, WrongUseIsRefused) {
       {{"data", "import", "--output", "o"}, "data import: FILE is missing"},
       {{"data", "import", "a.csv", "--output=o", "--gzip=3"}, "unknown option '--gzip=3'"},
       {{"data", "import", "a.csv", "--output=o", "--compres=3"}, "did you mean --compress?"},
-      {{"data", "import", "a.csv", "--output=o", "--lable=y"}, "did you mean --label?"},
+      {{"data", "import", "a.csv", "--output=o", "--lbel=y"}, "did you mean --label?"},
       {{"data", "import", "a.csv", "--output=o", "--compress=10"}, "from 0 to 9"},
       {{"data", "import", "a.csv", "--output=o", "--shards=0"}, "from 1 on, found '0'"},
       {{"data", "import", "a.csv", "--output=o", "--split=1"}, "between 0 and 1, found '1'"},
