@@ -10,6 +10,7 @@
 #include "datasets/import/idx.h"
 #include "datasets/import/input_file.h"
 #include "datasets/import/numpy.h"
+#include "datasets/import/text.h"
 
 namespace lockstep {
 namespace {
@@ -67,7 +68,8 @@ const std::vector<ImportFormat>& import_formats() {
       idx_format(),       //
       cifar10_format(),   //
       cifar100_format(),  //
-      csv_format(),
+      csv_format(),       //
+      text_format(),
   };
   return formats;
 }
