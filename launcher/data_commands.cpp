@@ -1,4 +1,4 @@
-// The commands that make datasets and look at them: data info, data import.
+// The commands that make datasets and look at them: data info, import and synthesize.
 #include <unistd.h>
 
 #include <chrono>
@@ -84,6 +84,10 @@ int run_command(const DataImportCommand& command, const ProgramContext&) {
   const auto source = open_source(
       command.format, {command.paths, command.options, scratch_folder(command.shards.output)});
   return write_dataset(*source, command.shards);
+}
+
+int run_command(const DataSynthesizeCommand& command, const ProgramContext&) {
+  return write_dataset(*synthesize(command.kind, command.request), command.shards);
 }
 
 }  // namespace lockstep

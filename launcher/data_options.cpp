@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kDataHelp =
     R"(usage: lockstep data info NAME|PATH                          what a dataset holds
        lockstep data import FILE... --output DIR [options]   make one from files
+       lockstep data synthesize KIND --output DIR [options]  make one from a formula
 
   lockstep data COMMAND --help                               options of a command
 )";
@@ -29,7 +30,7 @@ Command parse_info(const Arguments& given) {
 // The options of datasets/import/shard_writer.h.
 void add_shards(CommandLine& line) {
   line.add()("output", value("DIR"), "folder for the shards");
-  line.add()("name", value("NAME"), "of the dataset; without it that of the file");
+  line.add()("name", value("NAME"), "of the dataset; without it that of the file or the kind");
   line.add()("shards", value("N"), "number of files (default 1)");
   line.add()("split", value("FRACTION"),
              "make two sets, NAME-train and NAME-test; this part of the samples is for the test");
@@ -105,15 +106,39 @@ Command parse_import(const Arguments& given) {
   return command;
 }
 
+Command parse_synthesize(const Arguments& given) {
+  std::string about = "Makes a dataset from a formula and random numbers. KIND is one of\n";
+  CommandLine line("data synthesize", "data synthesize KIND --output DIR [options]", [&] {
+    for (const SyntheticKind& kind : synthetic_kinds()) {
+      about += "\n  " + kind.name + std::string(16 - kind.name.size(), ' ') + kind.about;
+    }
+    return about;
+  }());
+  line.add()("samples", value("N"), "how many samples, or rows of a series (default 1000)");
+  add_shards(line);
+  for (const SyntheticKind& kind : synthetic_kinds()) line.add_group(kind.name, kind.options);
+  line.arguments({"KIND"});
+  if (auto help = line.parse(given)) return *help;
+
+  DataSynthesizeCommand command;
+  command.kind = line.argument(0);
+  command.request.samples = line.number("samples", 1, command.request.samples);
+  command.shards = shards_of(line, command.kind, "synthetic: " + command.kind);
+  command.request.seed = command.shards.seed;
+  command.request.options = line.of_groups();
+  return command;
+}
+
 }  // namespace
 
 Command parse_data(const Arguments& given) {
   if (given.empty()) {
-    bad_input("data: expected 'info' or 'import' ('lockstep --help' lists all)");
+    bad_input("data: expected 'info', 'import' or 'synthesize' ('lockstep --help' lists all)");
   }
   if (given[0] == "--help" || given[0] == "-h") return ShowText{kDataHelp};
-  return parse_named("data: ", {{"info", parse_info}, {"import", parse_import}}, given[0],
-                     {given.begin() + 1, given.end()});
+  return parse_named(
+      "data: ", {{"info", parse_info}, {"import", parse_import}, {"synthesize", parse_synthesize}},
+      given[0], {given.begin() + 1, given.end()});
 }
 
 }  // namespace lockstep

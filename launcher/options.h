@@ -12,6 +12,7 @@
 
 #include "datasets/import/format_options.h"
 #include "datasets/import/shard_writer.h"
+#include "datasets/synthesize/kind.h"
 
 namespace lockstep {
 
@@ -70,6 +71,12 @@ struct DataImportCommand {
   ShardOptions shards;
 };
 
+struct DataSynthesizeCommand {
+  std::string kind;  // of datasets/synthesize/kind.h
+  SynthesisRequest request;
+  ShardOptions shards;
+};
+
 struct ReportCommand {
   std::string run;
   std::string output;  // without --output "<run>/report.html"
@@ -82,7 +89,8 @@ struct BenchAllReduceCommand {
 };
 
 using Command = std::variant<ShowText, TrainCommand, EvaluateCommand, PredictCommand, PlanCommand,
-                             DataInspectCommand, DataImportCommand, ReportCommand,
+                             DataInspectCommand, DataImportCommand, DataSynthesizeCommand,
+                             ReportCommand,
                              BenchAllReduceCommand>;
 
 // `arguments` are those after the program's name. None at all is the same as --help.

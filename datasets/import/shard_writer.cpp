@@ -31,6 +31,8 @@ namespace fs = std::filesystem;
 constexpr std::size_t kChunkBytes = std::size_t{512} << 10;
 constexpr std::size_t kBlockBytesWritten = std::size_t{1} << 20;
 
+constexpr std::size_t kMaxSampleBytes = std::size_t{1} << 31;  // a chunk has fewer than 2^32
+
 // One set that is written: which samples, in which order.
 struct Part {
   std::string name;
@@ -66,6 +68,8 @@ void check_options(const SampleSource& source, const ShardOptions& options) {
     check_input(!array.name.empty() && array.name.find('/') == std::string::npos &&
                     array.name.find_first_not_of('.') != std::string::npos,
                 "an array is named \"", array.name, "\"; expected a name without slashes");
+    check_input(array.row_bytes() <= kMaxSampleBytes, "a sample of \"", array.name, "\" takes ",
+                array.row_bytes(), " bytes, expected at most ", kMaxSampleBytes);
     check_input(names.insert(array.name).second, "two arrays are named \"", array.name, '"');
   }
   check_input(source.size() > 0, "there are no samples to write");

@@ -120,6 +120,17 @@ TEST(Options, Data) {
             "pictures");
 }
 
+TEST(Options, DataSynthesize) {
+  const auto command = parse<DataSynthesizeCommand>(
+      {"data", "synthesize", "spirals", "--output=o", "--samples=30", "--classes=3", "--seed=5"});
+  EXPECT_EQ(command.kind, "spirals");
+  EXPECT_EQ(command.request.samples, 30);
+  EXPECT_EQ(command.request.seed, 5u);
+  EXPECT_EQ(command.request.options.given(), (std::map<std::string, std::string>{{"classes", "3"}}));
+  EXPECT_EQ(command.shards.name, "spirals");
+  EXPECT_EQ(command.shards.seed, 5u);
+}
+
 TEST(Options, Report) {
   EXPECT_EQ(parse<ReportCommand>({"report", "runs/a"}).output, "");
   EXPECT_EQ(parse<ReportCommand>({"report", "runs/a", "--output", "r.html"}).output, "r.html");
@@ -142,7 +153,8 @@ TEST(Options, HelpOfEveryCommandNamesItsOptions) {
 
 TEST(Options, HelpFitsTheScreen) {
   for (const Words& arguments : {Words{"--help"}, Words{"train", "--help"}, Words{"plan", "-h"},
-                                 Words{"data", "import", "--help"}}) {
+                                 Words{"data", "import", "--help"},
+                                 Words{"data", "synthesize", "--help"}}) {
     std::istringstream lines(parse<ShowText>(arguments).text);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
   }
@@ -187,9 +199,12 @@ TEST(Options, WrongUseIsRefused) {
       {{"plan", "c", "--workers", "0"}, "--workers expects an integer from 1 on, found '0'"},
       {{"plan", "c", "--workers", "2x"}, "found '2x'"},
       {{"plan", "c", "--workers", "99999999999999999999"}, "found '99999999999999999999'"},
-      {{"data"}, "expected 'info' or 'import'"},
+      {{"data"}, "expected 'info', 'import' or 'synthesize'"},
       {{"data", "info"}, "NAME|PATH is missing"},
       {{"data", "import", "a.csv", "--label", "y"}, "--output is missing"},
+      {{"data", "synthesize", "--output", "o"}, "data synthesize: KIND is missing"},
+      {{"data", "synthesize", "xor", "--output=o", "--samples=0"}, "from 1 on, found '0'"},
+      {{"data", "synthesize", "xor", "--output=o", "--feature=3"}, "did you mean --features?"},
       {{"data", "import", "--output", "o"}, "data import: FILE is missing"},
       {{"data", "import", "a.csv", "--output=o", "--gzip=3"}, "unknown option '--gzip=3'"},
       {{"data", "import", "a.csv", "--output=o", "--compres=3"}, "did you mean --compress?"},

@@ -203,6 +203,31 @@ TEST_F(ShardWriterTest, RefusesWhatDoesNotFit) {
                 ": exists already; give another name or output, or allow overwriting");
 }
 
+// Arrays that nothing is ever read of.
+class Named : public SampleSource {
+ public:
+  explicit Named(std::vector<SourceArray> arrays) {
+    size_ = 4;
+    arrays_ = std::move(arrays);
+  }
+  void read(std::size_t, Range, std::byte*) override { FAIL() << "read"; }
+};
+
+TEST_F(ShardWriterTest, RefusesArraysThatCannotBeStored) {
+  const auto refused = [&](std::vector<SourceArray> arrays) {
+    Named source(std::move(arrays));
+    return message_of([&] { write_shards(source, options()); });
+  };
+  for (const char* name : {"", "a/b", ".", "..", "/"}) {
+    EXPECT_EQ(refused({{name, DType::kU8, {}}}),
+              text("an array is named \"", name, "\"; expected a name without slashes"));
+  }
+  EXPECT_EQ(refused({{"x", DType::kU8, {}}, {"x", DType::kU8, {}}}), "two arrays are named \"x\"");
+  EXPECT_EQ(refused({{"x", DType::kF64, Shape{1 << 20, 1 << 10}}}),
+            "a sample of \"x\" takes 8589934592 bytes, expected at most 2147483648");
+  EXPECT_TRUE(entries().empty());
+}
+
 TEST_F(ShardWriterTest, AnErrorInTheMiddleLeavesTheOldSetAlone) {
   Counting good(10), broken(10, false, 8);
   ShardOptions given = options();
