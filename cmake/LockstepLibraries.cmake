@@ -33,3 +33,16 @@ find_library(DEFLATE_LIBRARY deflate REQUIRED)
 add_library(lockstep_deflate INTERFACE)
 target_include_directories(lockstep_deflate SYSTEM INTERFACE ${DEFLATE_INCLUDE_DIR})
 target_link_libraries(lockstep_deflate INTERFACE ${DEFLATE_LIBRARY})
+
+find_path(ZLIB_INCLUDE_DIR zlib.h REQUIRED)
+find_library(ZLIB_LIBRARY z REQUIRED)
+add_library(lockstep_zlib INTERFACE)
+target_include_directories(lockstep_zlib SYSTEM INTERFACE ${ZLIB_INCLUDE_DIR})
+target_link_libraries(lockstep_zlib INTERFACE ${ZLIB_LIBRARY})
+
+# libzip. Its package file on Debian 12 wants programs that belong to another package.
+find_path(ZIP_INCLUDE_DIR zip.h REQUIRED)
+find_library(ZIP_LIBRARY zip REQUIRED)
+add_library(lockstep_zip INTERFACE)
+target_include_directories(lockstep_zip SYSTEM INTERFACE ${ZIP_INCLUDE_DIR})
+target_link_libraries(lockstep_zip INTERFACE ${ZIP_LIBRARY})

@@ -26,6 +26,7 @@ int run_command(const PredictCommand& command, const ProgramContext& context);
 int run_command(const PlanCommand& command, const ProgramContext& context);
 int run_command(const DataInspectCommand& command, const ProgramContext& context);
 int run_command(const DataImportCommand& command, const ProgramContext& context);
+int run_command(const DataSynthesizeCommand& command, const ProgramContext& context);
 int run_command(const ReportCommand& command, const ProgramContext& context);
 int run_command(const BenchAllReduceCommand& command, const ProgramContext& context);
 int run_command(const ShowText& command, const ProgramContext& context);

@@ -1,25 +1,13 @@
 #include "launcher/options.h"
 
-#include <algorithm>
-#include <boost/program_options.hpp>
-#include <charconv>
 #include <filesystem>
-#include <limits>
-#include <optional>
 
 #include "core/base/error.h"
-#include "core/base/settings.h"
+#include "launcher/command_line.h"
+#include "launcher/data_options.h"
 
 namespace lockstep {
 namespace {
-
-namespace po = boost::program_options;
-using Arguments = std::vector<std::string>;
-
-constexpr unsigned kHelpColumns = 98;
-
-// Where the parser collects arguments that are no options; nobody can type this as an option.
-constexpr const char* kPositional = "positional arguments";
 
 constexpr const char* kProgramHelp =
     R"(Lockstep trains neural networks data-parallel: every worker process holds a replica of the model,
@@ -30,7 +18,8 @@ and the result has the same bits on any number of workers.
   lockstep predict RUN          apply a trained model to new samples
   lockstep plan CONFIG          show the compiled training step: memory, bytes, kernels
   lockstep data info DATA       what a dataset holds
-  lockstep data import FILE     make a dataset of HDF5 shards from a CSV file
+  lockstep data import FILE     make a dataset of HDF5 shards from files
+  lockstep data synthesize KIND make a dataset from a formula
   lockstep report RUN           draw a run as one HTML page
   lockstep bench allreduce      measure the exchange between workers against MPI and memory
 
@@ -43,120 +32,6 @@ With several workers, under a launcher:
 Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped by a signal or the time limit with a
 checkpoint written.
 )";
-
-// The command line of one command.
-class CommandLine {
- public:
-  // `usage` is what stands behind "usage: lockstep "; `about` is one paragraph.
-  CommandLine(std::string command, std::string usage, std::string about)
-      : command_(std::move(command)), usage_(std::move(usage)), about_(std::move(about)) {}
-
-  // Declares options: add()("name", value, "help").
-  po::options_description_easy_init add() { return options_.add_options(); }
-
-  // Names of the arguments that must be given, in order, as the usage writes them.
-  void arguments(std::vector<std::string> names) { arguments_ = std::move(names); }
-
-  // The text of --help where it was asked for.
-  std::optional<ShowText> parse(const Arguments& given) {
-    options_.add_options()("help,h", "print this");
-    po::options_description all;
-    all.add(options_);
-    all.add_options()(kPositional, po::value<Arguments>());
-    po::positional_options_description positional;
-    positional.add(kPositional, -1);
-    const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
-    try {
-      po::store(
-          po::command_line_parser(given).options(all).positional(positional).style(style).run(),
-          values_);
-    } catch (const po::unknown_option& error) {
-      unknown_option(error.get_option_name());
-    } catch (const po::error& error) {
-      refuse(error.what());
-    }
-    if (values_.count("help") > 0) return ShowText{help()};
-    const Arguments found = list(kPositional);
-    for (std::size_t i = found.size(); i < arguments_.size(); ++i) {
-      refuse(arguments_[i] + " is missing");
-    }
-    if (found.size() > arguments_.size()) {
-      refuse("unexpected argument '" + found[arguments_.size()] + "'");
-    }
-    return std::nullopt;
-  }
-
-  std::string argument(std::size_t i) const { return list(kPositional).at(i); }
-  bool flag(const char* name) const { return values_.count(name) > 0; }
-  std::string word(const char* name, const std::string& fallback = "") const {
-    return flag(name) ? values_[name].as<std::string>() : fallback;
-  }
-  std::string required(const char* name) const {
-    if (!flag(name)) refuse(text("--", name, " is missing"));
-    return word(name);
-  }
-  Arguments list(const char* name) const {
-    return flag(name) ? values_[name].as<Arguments>() : Arguments{};
-  }
-
-  std::int64_t number(const char* name, std::int64_t least, std::int64_t fallback) const {
-    if (!flag(name)) return fallback;
-    const std::string value = word(name);
-    const std::string expected = text(" expects an integer from ", least, " on");
-    try {
-      std::size_t end = 0;
-      const std::int64_t number = std::stoll(value, &end);
-      if (end == value.size() && number >= least) return number;
-    } catch (const std::logic_error&) {  // not a number, or not one that 64 bits hold
-    }
-    refuse(text("--", name, expected, ", found '", value, "'"));
-  }
-
-  // The position of the option's word among `words`; of `fallback` where the option is not given.
-  std::size_t choice(const char* name, const Arguments& words, const std::string& fallback) const {
-    const std::string value = word(name, fallback);
-    const auto found = std::ranges::find(words, value);
-    if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
-    std::string expected;
-    for (const std::string& known : words) expected += (expected.empty() ? "" : ", ") + known;
-    refuse(text("--", name, " expects one of ", expected, "; found '", value, "'"));
-  }
-
-  [[noreturn]] void refuse(const std::string& what) const {
-    bad_input(command_, ": ", what, " (usage: lockstep ", usage_, ")");
-  }
-
- private:
-  std::string help() const {
-    std::ostringstream out;
-    out << "usage: lockstep " << usage_ << "\n\n" << about_ << "\n\n" << options_;
-    return out.str();
-  }
-
-  [[noreturn]] void unknown_option(const std::string& option) const {
-    std::vector<std::string> known;
-    for (const auto& described : options_.options()) known.push_back(described->long_name());
-    const std::string name = option.substr(std::min(option.find_first_not_of('-'), option.size()));
-    const std::string nearest = nearest_name(name, known);
-    bad_input(command_, ": unknown option '", option, "'",
-              nearest.empty() ? "" : "; did you mean --" + nearest + "?", " ('lockstep ", command_,
-              " --help' lists all)");
-  }
-
-  std::string command_, usage_, about_;
-  po::options_description options_{"options", kHelpColumns, kHelpColumns / 2};
-  po::variables_map values_;
-  std::vector<std::string> arguments_;
-};
-
-po::typed_value<std::string>* value(const char* name) {
-  return po::value<std::string>()->value_name(name);
-}
-
-// A value that may be given several times.
-po::typed_value<Arguments>* values(const char* name) {
-  return po::value<Arguments>()->value_name(name);
-}
 
 void add_device(CommandLine& line) {
   line.add()("device", value("auto|cpu|cuda"), "where to compute; auto takes a GPU that works");
@@ -295,97 +170,6 @@ Command parse_plan(const Arguments& given) {
   return command;
 }
 
-Command parse_data_info(const Arguments& given) {
-  CommandLine line("data info", "data info NAME|PATH",
-                   "Prints what a dataset holds: samples, shards, arrays with types and shapes, "
-                   "classes.");
-  line.arguments({"NAME|PATH"});
-  if (auto help = line.parse(given)) return *help;
-  return DataInspectCommand{line.argument(0)};
-}
-
-std::vector<std::string> split_at_commas(const std::string& words) {
-  std::vector<std::string> out;
-  std::istringstream in(words);
-  for (std::string word; std::getline(in, word, ',');) out.push_back(word);
-  return out;
-}
-
-char delimiter_of(const CommandLine& line) {
-  const std::string word = line.word("delimiter", "auto");
-  if (word == "auto") return '\0';
-  if (word == "tab" || word == "\\t") return '\t';
-  if (word == "space") return ' ';
-  if (word.size() != 1) {
-    line.refuse("--delimiter expects one character, tab, space or auto; found '" + word + "'");
-  }
-  return word[0];
-}
-
-Command parse_data_import(const Arguments& given) {
-  CommandLine line(
-      "data import", "data import FILE --output DIR --label COLUMN [options]",
-      "Makes a dataset of HDF5 shards from a CSV file: every column but the label is a "
-      "feature.");
-  line.add()("output", value("DIR"), "folder for the shards");
-  line.add()("name", value("NAME"), "of the dataset; without it the file's name");
-  line.add()("label", value("COLUMN"),
-             "the column to predict, by name or by number from 0; -1 is the last");
-  line.add()("classes", value("A,B,..."),
-             "labels in the order of their numbers; without it all that occur, sorted");
-  line.add()("regression", "the label is a number, not a class");
-  line.add()("shards", value("N"), "number of files (default 1)");
-  line.add()("skip-lines", value("N"), "lines to pass over at the beginning (default 0)");
-  line.add()("header", value("auto|yes|no"), "whether the first line names the columns");
-  line.add()("delimiter", value("CHAR"), "between columns: a character, tab, space or auto");
-  line.add()("missing", value("error|mean"),
-             "empty fields: refuse the file (default), or take the column's mean");
-  line.add()("dtype", value("f32|f64|u8|i8|i16|i32|i64"),
-             "stored type of the features (default f32)");
-  line.add()("sample-shape", value("H,W,C"), "shape of a sample's features; without it a vector");
-  line.add()("gzip", value("0-9"), "compress the shards (default 0: not)");
-  line.add()("overwrite", "replace a dataset of this name");
-  line.add()("source", value("TEXT"), "where the data is from, kept in the shards");
-  line.arguments({"FILE"});
-  if (auto help = line.parse(given)) return *help;
-
-  DataImportCommand command;
-  command.file = line.argument(0);
-  command.output = line.required("output");
-  command.name = line.word("name", std::filesystem::path(command.file).stem().string());
-  command.label = line.required("label");
-  command.regression = line.flag("regression");
-  command.classes = split_at_commas(line.word("classes"));
-  if (command.regression && !command.classes.empty()) {
-    line.refuse("--classes and --regression exclude each other");
-  }
-  command.shards = line.number("shards", 1, 1);
-  command.skip_lines = line.number("skip-lines", 0, 0);
-  constexpr CsvHeader kHeaders[] = {CsvHeader::kAuto, CsvHeader::kYes, CsvHeader::kNo};
-  command.header = kHeaders[line.choice("header", {"auto", "yes", "no"}, "auto")];
-  command.delimiter = delimiter_of(line);
-  constexpr MissingValues kMissing[] = {MissingValues::kError, MissingValues::kMean};
-  command.missing = kMissing[line.choice("missing", {"error", "mean"}, "error")];
-  constexpr DType kTypes[] = {DType::kF32, DType::kF64, DType::kU8, DType::kI8,
-                              DType::kI16, DType::kI32, DType::kI64};
-  command.dtype =
-      kTypes[line.choice("dtype", {"f32", "f64", "u8", "i8", "i16", "i32", "i64"}, "f32")];
-  for (const std::string& extent : split_at_commas(line.word("sample-shape"))) {
-    std::int64_t number = 0;
-    const auto [end, error] = std::from_chars(extent.data(), extent.data() + extent.size(), number);
-    if (error != std::errc() || end != extent.data() + extent.size() || number < 1) {
-      line.refuse("--sample-shape: found '" + extent +
-                  "', expected whole numbers above 0, as 8,8,1");
-    }
-    command.sample_shape.push_back(number);
-  }
-  command.gzip = line.number("gzip", 0, 0);
-  if (command.gzip > 9) line.refuse("--gzip: expected a number from 0 to 9");
-  command.overwrite = line.flag("overwrite");
-  command.source = line.word("source");
-  return command;
-}
-
 Command parse_report(const Arguments& given) {
   CommandLine line("report", "report RUN [--output FILE.html]",
                    "Draws the run directory RUN as one HTML page that needs nothing else.");
@@ -409,39 +193,6 @@ Command parse_bench_allreduce(const Arguments& given) {
   command.fresh = line.flag("fresh");
   command.json = line.flag("json");
   return command;
-}
-
-using Parser = Command (*)(const Arguments&);
-
-struct NamedParser {
-  std::string name;
-  Parser parse;
-};
-
-// Finds `word` among the parsers and applies it to `rest`; `before` is what stands before it.
-Command parse_named(const std::string& before, const std::vector<NamedParser>& parsers,
-                    const std::string& word, const Arguments& rest) {
-  std::vector<std::string> names;
-  for (const NamedParser& parser : parsers) {
-    if (parser.name == word) return parser.parse(rest);
-    names.push_back(parser.name);
-  }
-  const std::string nearest = nearest_name(word, names);
-  bad_input(before, "unknown command '", word, "'",
-            nearest.empty() ? "" : "; did you mean '" + nearest + "'?",
-            " ('lockstep --help' lists all)");
-}
-
-Command parse_data(const Arguments& given) {
-  const std::string usage =
-      "usage: lockstep data info NAME|PATH\n       lockstep data import FILE "
-      "--output DIR --label COLUMN [options]\n";
-  if (given.empty()) {
-    bad_input("data: expected 'info' or 'import' ('lockstep --help' lists all)");
-  }
-  if (given[0] == "--help" || given[0] == "-h") return ShowText{usage};
-  return parse_named("data: ", {{"info", parse_data_info}, {"import", parse_data_import}}, given[0],
-                     {given.begin() + 1, given.end()});
 }
 
 Command parse_bench(const Arguments& given) {

@@ -10,7 +10,9 @@
 #include <variant>
 #include <vector>
 
-#include "core/base/dtype.h"
+#include "datasets/import/format_options.h"
+#include "datasets/import/shard_writer.h"
+#include "datasets/synthesize/kind.h"
 
 namespace lockstep {
 
@@ -64,26 +66,17 @@ struct DataInspectCommand {  // data info
   std::string dataset;       // name of a bundled dataset, or a path
 };
 
-enum class CsvHeader { kAuto, kYes, kNo };
-enum class MissingValues { kError, kMean };
-
 struct DataImportCommand {
-  std::string file;         // CSV
-  std::string output;       // folder for the shards
-  std::string name;         // of the dataset; without --name the file's name without ending
-  std::string label;        // column, by name or number from 0 (-1: the last)
-  bool regression = false;  // labels are numbers; else classes
-  std::vector<std::string> classes;  // names in the order of their numbers; empty: sorted as found
-  std::int64_t shards = 1;
-  std::int64_t skip_lines = 0;  // before the header
-  CsvHeader header = CsvHeader::kAuto;
-  char delimiter = '\0';  // '\0': found out from the first line
-  MissingValues missing = MissingValues::kError;
-  DType dtype = DType::kF32;               // of the features
-  std::vector<std::int64_t> sample_shape;  // of the features of a sample; empty: a vector
-  std::int64_t gzip = 0;                   // 1 .. 9; 0: not compressed
-  bool overwrite = false;                  // replace a dataset of this name
-  std::string source;                      // where the data is from
+  std::vector<std::string> paths;
+  std::string format = "auto";  // of datasets/import/format.h
+  FormatOptions options;        // of the format
+  ShardOptions shards;
+};
+
+struct DataSynthesizeCommand {
+  std::string kind;  // of datasets/synthesize/kind.h
+  SynthesisRequest request;
+  ShardOptions shards;
 };
 
 struct ReportCommand {
@@ -98,7 +91,8 @@ struct BenchAllReduceCommand {
 };
 
 using Command = std::variant<ShowText, TrainCommand, EvaluateCommand, PredictCommand, PlanCommand,
-                             DataInspectCommand, DataImportCommand, ReportCommand,
+                             DataInspectCommand, DataImportCommand, DataSynthesizeCommand,
+                             ReportCommand,
                              BenchAllReduceCommand>;
 
 // `arguments` are those after the program's name. None at all is the same as --help.

@@ -11,10 +11,9 @@
 
 #include "core/base/error.h"
 #include "core/base/file.h"
-#include "core/base/hdf5/hdf5.h"
 #include "core/base/settings.h"
 #include "datasets/import/csv_reader.h"
-#include "datasets/shard_name.h"
+#include "datasets/import/input_file.h"
 
 namespace lockstep {
 namespace {
@@ -67,14 +66,14 @@ std::optional<std::int64_t> whole_number_of(const std::string& field) {
   return whole ? std::optional(static_cast<std::int64_t>(*value)) : std::nullopt;
 }
 
-bool is_header(const CsvImportOptions& options, const Record& first) {
-  if (options.header != CsvImportOptions::Header::kAuto)
-    return options.header == CsvImportOptions::Header::kYes;
+bool is_header(const CsvOptions& options, const Record& first) {
+  if (options.header != CsvOptions::Header::kAuto)
+    return options.header == CsvOptions::Header::kYes;
   return std::ranges::none_of(first,
                               [](const CsvField& f) { return number_of(f.text).has_value(); });
 }
 
-std::vector<std::string> column_names(const CsvImportOptions& options, const Record& header) {
+std::vector<std::string> column_names(const CsvOptions& options, const Record& header) {
   std::vector<std::string> names;
   std::set<std::string> seen;
   for (const CsvField& field : header) {
@@ -86,7 +85,7 @@ std::vector<std::string> column_names(const CsvImportOptions& options, const Rec
 }
 
 // Index of the label's column, nullopt where there is none.
-std::optional<std::size_t> label_column(const CsvImportOptions& options,
+std::optional<std::size_t> label_column(const CsvOptions& options,
                                         const std::vector<std::string>& names,
                                         std::size_t columns) {
   if (options.label.empty()) return std::nullopt;
@@ -110,7 +109,7 @@ std::string shown_column(const std::vector<std::string>& names, std::size_t colu
   return names.empty() ? std::to_string(column) : '"' + names[column] + '"';
 }
 
-Table read_table(const CsvImportOptions& options, const std::string& content) {
+Table read_table(const CsvOptions& options, const std::string& content) {
   const char delimiter = options.delimiter != 0
                              ? options.delimiter
                              : guess_delimiter(options.file, content, options.skip_lines);
@@ -148,7 +147,7 @@ Table read_table(const CsvImportOptions& options, const std::string& content) {
         table.labels.push_back(field);
         continue;
       }
-      check_input(!missing || options.missing == CsvImportOptions::Missing::kMean,
+      check_input(!missing || options.missing == CsvOptions::Missing::kMean,
                   place(options.file, field), ": the value in column ", shown_column(names, c),
                   " is missing; mend the file or let it be filled with the column's mean");
       const std::optional<double> value = number_of(field.text);
@@ -164,7 +163,7 @@ Table read_table(const CsvImportOptions& options, const std::string& content) {
 }
 
 // Puts the mean of a column where its values are missing; returns how many there were.
-std::int64_t fill_missing(const CsvImportOptions& options, Table& table) {
+std::int64_t fill_missing(const CsvOptions& options, Table& table) {
   std::int64_t filled = 0;
   for (std::int64_t f = 0; f < table.features; ++f) {
     const CsvField& first = table.first_missing[static_cast<std::size_t>(f)];
@@ -202,7 +201,7 @@ void number_classes(const std::vector<CsvField>& fields, const KeyOf& key_of, La
 }
 
 // The classes as the options name them.
-void number_named_classes(const CsvImportOptions& options, const std::vector<CsvField>& fields,
+void number_named_classes(const CsvOptions& options, const std::vector<CsvField>& fields,
                           Labels& out) {
   out.names = options.class_names;
   const auto count = static_cast<std::int64_t>(out.names.size());
@@ -241,11 +240,11 @@ LabelTraits traits_of(const std::vector<CsvField>& labels) {
   return traits;
 }
 
-Labels label_values(const CsvImportOptions& options, const Table& table) {
+Labels label_values(const CsvOptions& options, const Table& table) {
   const LabelTraits traits = traits_of(table.labels);
   const bool classes =
-      options.label_kind == CsvImportOptions::Label::kClass || !options.class_names.empty() ||
-      (options.label_kind == CsvImportOptions::Label::kAuto && (!traits.numbers || traits.counted));
+      options.label_kind == CsvOptions::Label::kClass || !options.class_names.empty() ||
+      (options.label_kind == CsvOptions::Label::kAuto && (!traits.numbers || traits.counted));
   Labels out;
   if (classes) {
     out.dtype = DType::kI32;
@@ -270,7 +269,7 @@ Labels label_values(const CsvImportOptions& options, const Table& table) {
 }
 
 template <typename Value>
-std::vector<std::byte> convert_as(const CsvImportOptions& options, const Table& table) {
+std::vector<std::byte> convert_as(const CsvOptions& options, const Table& table) {
   std::vector<std::byte> bytes(table.values.size() * sizeof(Value));
   for (std::size_t i = 0; i < table.values.size(); ++i) {
     const double value = table.values[i];
@@ -289,7 +288,7 @@ std::vector<std::byte> convert_as(const CsvImportOptions& options, const Table& 
   return bytes;
 }
 
-std::vector<std::byte> feature_bytes(const CsvImportOptions& options, const Table& table) {
+std::vector<std::byte> feature_bytes(const CsvOptions& options, const Table& table) {
   switch (options.dtype) {
     case DType::kF32:
       return convert_as<float>(options, table);
@@ -310,129 +309,153 @@ std::vector<std::byte> feature_bytes(const CsvImportOptions& options, const Tabl
   }
 }
 
-// Shards of a set of this name that are in the directory.
-std::vector<std::string> shards_of(const std::string& directory, const std::string& name) {
-  std::vector<std::string> out;
-  for (const std::string& file : list_files(directory)) {
-    const auto shard = parse_shard_name(file);
-    if (shard && shard->set == name)
-      out.push_back((std::filesystem::path(directory) / file).string());
-  }
-  return out;
-}
-
-Hdf5Layout layout_for(std::int64_t rows, std::size_t row_bytes, std::size_t element, int gzip) {
-  if (gzip == 0) return {};
-  constexpr std::size_t kChunkBytes = 256 << 10;
-  const auto fitting = static_cast<std::int64_t>(kChunkBytes / std::max<std::size_t>(1, row_bytes));
-  return {std::clamp<std::int64_t>(fitting, 1, std::max<std::int64_t>(1, rows)), gzip, element > 1,
-          false};
-}
-
-// One array of all shards.
-struct Stored {
-  DType dtype;
-  Shape sample;
-  const std::byte* data;
-};
-
-void write_rows(Hdf5Writer& writer, const std::string& name, const Stored& array,
-                std::int64_t begin, std::int64_t end, int gzip) {
-  const std::size_t row_bytes =
-      static_cast<std::size_t>(array.sample.elements()) * size_of(array.dtype);
-  std::vector<std::int64_t> dims = {end - begin};
-  dims.insert(dims.end(), array.sample.dims().begin(), array.sample.dims().end());
-  writer.write(name, array.dtype, Shape(dims),
-               array.data + static_cast<std::size_t>(begin) * row_bytes,
-               layout_for(end - begin, row_bytes, size_of(array.dtype), gzip));
-}
-
-void check_options(const CsvImportOptions& options) {
+void check_options(const CsvOptions& options) {
   check_input(
       options.delimiter == 0 || std::string(",\t; ").find(options.delimiter) != std::string::npos,
       "the delimiter is '", options.delimiter, "', expected a comma, tab, semicolon or space");
-  check_input(options.shards >= 1 && options.shards <= 99999, "the number of shards is ",
-              options.shards, ", expected 1 .. 99999");
   check_input(options.skip_lines >= 0, "lines to skip: ", options.skip_lines,
               ", expected 0 or more");
-  check_input(options.gzip >= 0 && options.gzip <= 9, "the gzip level is ", options.gzip,
-              ", expected 0 .. 9");
   check_input(
-      options.missing == CsvImportOptions::Missing::kRefuse || options.dtype == DType::kF32 ||
+      options.missing == CsvOptions::Missing::kRefuse || options.dtype == DType::kF32 ||
           options.dtype == DType::kF64,
       "missing values are filled with the mean only where features are stored as f32 or f64, "
       "not as ",
       name_of(options.dtype));
-  check_input(options.label_kind != CsvImportOptions::Label::kNumber || options.class_names.empty(),
+  check_input(options.label_kind != CsvOptions::Label::kNumber || options.class_names.empty(),
               "names of classes are given, but the label is to be read as a number");
   check_input(options.class_names.empty() || !options.label.empty(),
               "names of classes are given, but no label column");
-  check_input(options.name.find('/') == std::string::npos, "the name \"", options.name,
-              "\" has a slash; give the directory as the output");
+}
+
+// The records as they are stored.
+class CsvSource : public SampleSource {
+ public:
+  CsvSource(const CsvOptions& options, Table table) {
+    size_ = table.records;
+    const Shape sample = options.sample_shape.value_or(Shape{table.features});
+    check_input(sample.elements() == table.features, options.file, ": ", table.features,
+                " features do not make samples of ", sample, " (", sample.elements(), " elements)");
+    const std::int64_t filled = fill_missing(options, table);
+    if (filled > 0) notes_.push_back(text(filled, " missing values filled"));
+    x_ = feature_bytes(options, table);
+    arrays_.push_back({"x", options.dtype, sample});
+    const bool named = !table.feature_names.empty() && sample.rank() > 0 &&
+                       sample[-1] == static_cast<std::int64_t>(table.feature_names.size());
+    if (named) arrays_[0].attributes.emplace_back("feature_names", table.feature_names);
+    if (table.labels.empty()) return;
+    Labels labels = label_values(options, table);
+    arrays_.push_back({"y", labels.dtype, {}});
+    if (!labels.names.empty()) arrays_[1].attributes.emplace_back("class_names", labels.names);
+    const auto y = labels.dtype == DType::kI32 ? std::as_bytes(std::span(labels.classes))
+                                               : std::as_bytes(std::span(labels.numbers));
+    y_.assign(y.begin(), y.end());
+  }
+
+  void read(std::size_t array, Range rows, std::byte* to) override {
+    const std::size_t row_bytes = arrays_[array].row_bytes();
+    std::memcpy(to,
+                (array == 0 ? x_ : y_).data() + static_cast<std::size_t>(rows.begin) * row_bytes,
+                static_cast<std::size_t>(rows.size()) * row_bytes);
+  }
+
+ private:
+  std::vector<std::byte> x_, y_;
+};
+
+char delimiter_of(const FormatOptions& options) {
+  const std::string word = options.word("delimiter", "auto");
+  if (word == "auto") return '\0';
+  if (word == "tab" || word == "\\t") return '\t';
+  if (word == "space") return ' ';
+  check_input(word.size() == 1, "--delimiter expects one character, tab, space or auto; found '",
+              word, "'");
+  return word[0];
+}
+
+std::unique_ptr<SampleSource> open_request(const ImportRequest& request) {
+  check_input(request.paths.size() == 1, request.paths.back(),
+              ": CSV files are imported one by one; found ", request.paths.size());
+  const FormatOptions& given = request.options;
+  CsvOptions options;
+  options.file = request.paths[0];
+  options.delimiter = delimiter_of(given);
+  constexpr CsvOptions::Header kHeaders[] = {CsvOptions::Header::kAuto, CsvOptions::Header::kYes,
+                                             CsvOptions::Header::kNo};
+  options.header = kHeaders[given.choice("header", {"auto", "yes", "no"}, "auto")];
+  options.skip_lines = given.number("skip-lines", 0, std::int64_t{1} << 40, 0);
+  check_input(given.has("label"),
+              "--label is missing; name the column to predict, by name or by "
+              "number from 0 (-1 is the last), or say --label none");
+  if (given.word("label") != "none") options.label = given.word("label");
+  options.class_names = given.list("classes");
+  check_input(!given.has("regression") || options.class_names.empty(),
+              "--classes and --regression exclude each other");
+  options.label_kind =
+      given.has("regression") ? CsvOptions::Label::kNumber : CsvOptions::Label::kClass;
+  options.missing = given.choice("missing", {"error", "mean"}, "error") == 1
+                        ? CsvOptions::Missing::kMean
+                        : CsvOptions::Missing::kRefuse;
+  constexpr DType kTypes[] = {DType::kF32, DType::kF64, DType::kU8, DType::kI8,
+                              DType::kI16, DType::kI32, DType::kI64};
+  options.dtype =
+      kTypes[given.choice("dtype", {"f32", "f64", "u8", "i8", "i16", "i32", "i64"}, "f32")];
+  options.sample_shape = given.shape("sample-shape");
+  return open_csv(options, request.scratch);
+}
+
+// Whether the first lines have the same number of commas, tabs or semicolons, at least one.
+bool has_columns(const std::string& head) {
+  if (head.find('\0') != std::string::npos) return false;
+  for (const char delimiter : {',', '\t', ';'}) {
+    std::set<std::int64_t> counts;
+    for (std::size_t at = 0, end = 0; counts.size() < 2; at = end + 1) {
+      end = head.find('\n', at);
+      if (end == std::string::npos) break;
+      counts.insert(std::count(head.begin() + static_cast<std::ptrdiff_t>(at),
+                               head.begin() + static_cast<std::ptrdiff_t>(end), delimiter));
+    }
+    if (counts.size() == 1 && *counts.begin() > 0) return true;
+  }
+  return false;
+}
+
+bool recognises(const ImportInput& input) {
+  if (input.is_directory) return false;
+  std::string name = input.path;
+  if (name.ends_with(".gz")) name.resize(name.size() - 3);
+  if (name.ends_with(".csv") || name.ends_with(".tsv")) return true;
+  return !name.ends_with(".txt") && has_columns(input.head);
 }
 
 }  // namespace
 
-CsvImportResult import_csv(const CsvImportOptions& options) {
+std::unique_ptr<SampleSource> open_csv(const CsvOptions& options, const std::string& scratch) {
   check_options(options);
   check_input(!is_directory(options.file), options.file, ": is a directory, expected a text file");
-  const std::string content = local_files().read(options.file);
+  const std::string content =
+      InputFile(options.file, scratch).content(std::numeric_limits<std::uint64_t>::max());
   const std::size_t zero = content.find('\0');
   check_input(zero == std::string::npos, options.file, ": is not a text file (byte ", zero,
               " is 0)");
+  return std::make_unique<CsvSource>(options, read_table(options, content));
+}
 
-  Table table = read_table(options, content);
-  CsvImportResult result;
-  result.samples = table.records;
-  result.features = table.features;
-  result.feature_names = table.feature_names;
-  check_input(options.shards <= table.records, options.file, ": ", table.records,
-              " records do not fill ", options.shards, " shards");
-  const Shape sample = options.sample_shape.value_or(Shape{table.features});
-  check_input(sample.elements() == table.features, options.file, ": ", table.features,
-              " features do not make samples of ", sample, " (", sample.elements(), " elements)");
-  result.filled = fill_missing(options, table);
-  const std::vector<std::byte> x = feature_bytes(options, table);
-  Labels labels;
-  if (!table.labels.empty()) {
-    labels = label_values(options, table);
-    result.class_names = labels.names;
-  }
-
-  const std::string name =
-      options.name.empty() ? std::filesystem::path(options.file).stem().string() : options.name;
-  local_files().make_directories(options.output);
-  const std::vector<std::string> existing = shards_of(options.output, name);
-  check_input(existing.empty() || options.overwrite, existing.empty() ? "" : existing[0],
-              ": exists already; give another name or output, or allow overwriting");
-  const std::string source = options.source.empty()
-                                 ? std::filesystem::path(options.file).filename().string()
-                                 : options.source;
-  for (std::int64_t shard = 0; shard < options.shards; ++shard) {
-    const std::int64_t begin = table.records * shard / options.shards;
-    const std::int64_t end = table.records * (shard + 1) / options.shards;
-    const std::string set = (std::filesystem::path(options.output) / name).string();
-    result.files.push_back(ShardName{set, shard, options.shards}.path());
-    Hdf5Writer writer(result.files.back());
-    write_rows(writer, "x", {options.dtype, sample, x.data()}, begin, end, options.gzip);
-    const bool named = !table.feature_names.empty() && sample.rank() > 0 &&
-                       sample[-1] == static_cast<std::int64_t>(table.feature_names.size());
-    if (named) writer.set_texts("x", "feature_names", table.feature_names);
-    if (!table.labels.empty()) {
-      const auto data = labels.dtype == DType::kI32 ? std::as_bytes(std::span(labels.classes))
-                                                    : std::as_bytes(std::span(labels.numbers));
-      write_rows(writer, "y", {labels.dtype, {}, data.data()}, begin, end, options.gzip);
-      if (!result.class_names.empty()) writer.set_texts("y", "class_names", result.class_names);
-    }
-    writer.set_text("", "name", name);
-    writer.set_text("", "source", source);
-    writer.commit();
-  }
-  // Shards of an older set of another number would make the set look incomplete.
-  for (const std::string& old : existing) {
-    if (std::ranges::find(result.files, old) == result.files.end()) local_files().remove(old);
-  }
-  return result;
+ImportFormat csv_format() {
+  return {
+      "csv",
+      "delimited text (CSV, TSV): one record a sample, every column but the label a feature",
+      {{"label", "COLUMN", "the column to predict, by name or by number from 0; -1 is the last"},
+       {"classes", "A,B,...", "names of the labels in the order of their numbers"},
+       {"regression", "", "the label is a number, not a class"},
+       {"skip-lines", "N", "lines to pass over at the beginning (default 0)"},
+       {"header", "auto|yes|no", "whether the first line names the columns"},
+       {"delimiter", "CHAR", "between columns: a character, tab, space or auto"},
+       {"missing", "error|mean",
+        "empty fields: refuse the file (default), or take the column's mean"},
+       {"dtype", "f32|f64|u8|i8|i16|i32|i64", "stored type of the features (default f32)"},
+       {"sample-shape", "H,W,C", "shape of a sample's features; without it a vector"}},
+      recognises,
+      open_request};
 }
 
 }  // namespace lockstep

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "tests/launcher/message.h"
 
 namespace lockstep {
@@ -80,28 +82,53 @@ TEST(Options, Data) {
       parse<DataImportCommand>({"data", "import", "in/iris.csv", "--output", "out", "--label", "-1",
                                 "--classes", "a,b,c", "--shards", "4", "--skip-lines", "2",
                                 "--header", "no", "--delimiter", "tab", "--missing", "mean"});
-  EXPECT_EQ(command.file, "in/iris.csv");
-  EXPECT_EQ(command.output, "out");
-  EXPECT_EQ(command.name, "iris");
-  EXPECT_EQ(command.label, "-1");
-  EXPECT_EQ(command.classes, (Words{"a", "b", "c"}));
-  EXPECT_FALSE(command.regression);
-  EXPECT_EQ(command.shards, 4);
-  EXPECT_EQ(command.skip_lines, 2);
-  EXPECT_EQ(command.header, CsvHeader::kNo);
-  EXPECT_EQ(command.delimiter, '\t');
-  EXPECT_EQ(command.missing, MissingValues::kMean);
+  EXPECT_EQ(command.paths, Words{"in/iris.csv"});
+  EXPECT_EQ(command.format, "auto");
+  EXPECT_EQ(command.shards.output, "out");
+  EXPECT_EQ(command.shards.name, "iris");
+  EXPECT_EQ(command.shards.source, "iris.csv");
+  EXPECT_EQ(command.shards.shards, 4);
+  EXPECT_EQ(command.options.given(),
+            (std::map<std::string, std::string>{{"label", "-1"},
+                                                {"classes", "a,b,c"},
+                                                {"skip-lines", "2"},
+                                                {"header", "no"},
+                                                {"delimiter", "tab"},
+                                                {"missing", "mean"}}));
 
-  const auto plain = parse<DataImportCommand>(
-      {"data", "import", "a.csv", "--output=o", "--label=y", "--regression", "--delimiter=;"});
-  EXPECT_TRUE(plain.regression);
-  EXPECT_EQ(plain.delimiter, ';');
-  EXPECT_EQ(plain.shards, 1);
-  EXPECT_EQ(plain.header, CsvHeader::kAuto);
-  EXPECT_EQ(plain.missing, MissingValues::kError);
-  EXPECT_EQ(
-      parse<DataImportCommand>({"data", "import", "a.csv", "--output=o", "--label=y"}).delimiter,
-      '\0');
+  const auto plain = parse<DataImportCommand>({"data", "import", "a.csv.gz", "b.csv", "--output=o",
+                                               "--regression", "--format=csv"});
+  EXPECT_EQ(plain.paths, (Words{"a.csv.gz", "b.csv"}));
+  EXPECT_EQ(plain.format, "csv");
+  EXPECT_EQ(plain.options.given(), (std::map<std::string, std::string>{{"regression", ""}}));
+  EXPECT_EQ(plain.shards.name, "a");
+  EXPECT_EQ(plain.shards.shards, 1);
+  EXPECT_EQ(plain.shards.compress, 0);
+  EXPECT_EQ(plain.shards.test_fraction, 0);
+  EXPECT_FALSE(plain.shards.shuffle || plain.shards.stratify || plain.shards.overwrite);
+
+  const auto split = parse<DataImportCommand>(
+      {"data", "import", "pictures/", "--output=o", "--split=0.2", "--stratify", "--shuffle",
+       "--seed=7", "--compress=4", "--overwrite", "--name=n", "--source=s"});
+  EXPECT_EQ(split.shards.test_fraction, 0.2);
+  EXPECT_EQ(split.shards.seed, 7u);
+  EXPECT_EQ(split.shards.compress, 4);
+  EXPECT_EQ(split.shards.name, "n");
+  EXPECT_EQ(split.shards.source, "s");
+  EXPECT_TRUE(split.shards.shuffle && split.shards.stratify && split.shards.overwrite);
+  EXPECT_EQ(parse<DataImportCommand>({"data", "import", "pictures/", "--output=o"}).shards.name,
+            "pictures");
+}
+
+TEST(Options, DataSynthesize) {
+  const auto command = parse<DataSynthesizeCommand>(
+      {"data", "synthesize", "spirals", "--output=o", "--samples=30", "--classes=3", "--seed=5"});
+  EXPECT_EQ(command.kind, "spirals");
+  EXPECT_EQ(command.request.samples, 30);
+  EXPECT_EQ(command.request.seed, 5u);
+  EXPECT_EQ(command.request.options.given(), (std::map<std::string, std::string>{{"classes", "3"}}));
+  EXPECT_EQ(command.shards.name, "spirals");
+  EXPECT_EQ(command.shards.seed, 5u);
 }
 
 TEST(Options, Report) {
@@ -126,7 +153,8 @@ TEST(Options, HelpOfEveryCommandNamesItsOptions) {
 
 TEST(Options, HelpFitsTheScreen) {
   for (const Words& arguments : {Words{"--help"}, Words{"train", "--help"}, Words{"plan", "-h"},
-                                 Words{"data", "import", "--help"}}) {
+                                 Words{"data", "import", "--help"},
+                                 Words{"data", "synthesize", "--help"}}) {
     std::istringstream lines(parse<ShowText>(arguments).text);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
   }
@@ -171,15 +199,21 @@ TEST(Options, WrongUseIsRefused) {
       {{"plan", "c", "--workers", "0"}, "--workers expects an integer from 1 on, found '0'"},
       {{"plan", "c", "--workers", "2x"}, "found '2x'"},
       {{"plan", "c", "--workers", "99999999999999999999"}, "found '99999999999999999999'"},
-      {{"data"}, "expected 'info' or 'import'"},
+      {{"data"}, "expected 'info', 'import' or 'synthesize'"},
       {{"data", "info"}, "NAME|PATH is missing"},
       {{"data", "import", "a.csv", "--label", "y"}, "--output is missing"},
-      {{"data", "import", "a.csv", "--output", "o"}, "--label is missing"},
-      {{"data", "import", "a.csv", "--output=o", "--label=y", "--delimiter=ab"}, "found 'ab'"},
-      {{"data", "import", "a.csv", "--output=o", "--label=y", "--classes=a", "--regression"},
-       "exclude each other"},
-      {{"data", "import", "a.csv", "--output=o", "--label=y", "--header=maybe"}, "found 'maybe'"},
-      {{"data", "import", "a.csv", "--output=o", "--label=y", "--missing=zero"}, "found 'zero'"},
+      {{"data", "synthesize", "--output", "o"}, "data synthesize: KIND is missing"},
+      {{"data", "synthesize", "xor", "--output=o", "--samples=0"}, "from 1 on, found '0'"},
+      {{"data", "synthesize", "xor", "--output=o", "--feature=3"}, "did you mean --features?"},
+      {{"data", "import", "--output", "o"}, "data import: FILE is missing"},
+      {{"data", "import", "a.csv", "--output=o", "--gzip=3"}, "unknown option '--gzip=3'"},
+      {{"data", "import", "a.csv", "--output=o", "--compres=3"}, "did you mean --compress?"},
+      {{"data", "import", "a.csv", "--output=o", "--lbel=y"}, "did you mean --label?"},
+      {{"data", "import", "a.csv", "--output=o", "--compress=10"}, "from 0 to 9"},
+      {{"data", "import", "a.csv", "--output=o", "--shards=0"}, "from 1 on, found '0'"},
+      {{"data", "import", "a.csv", "--output=o", "--split=1"}, "between 0 and 1, found '1'"},
+      {{"data", "import", "a.csv", "--output=o", "--split=x"}, "between 0 and 1, found 'x'"},
+      {{"data", "import", "a.csv", "--output=o", "--stratify"}, "--stratify needs --split"},
   };
   for (const Wrong& wrong : cases) {
     const std::string found = message(wrong.arguments);

@@ -3,28 +3,41 @@
 
 #include "core/base/file.h"
 #include "datasets/describe.h"
+#include "datasets/import/shard_writer.h"
 #include "tests/datasets/shards.h"
 
 namespace lockstep {
 namespace {
 
-using Options = CsvImportOptions;
+// How the file is read, and how the shards are written.
+struct Options : CsvOptions {
+  ShardOptions shards;
+};
 
 class CsvTest : public testing::Test {
  protected:
   std::string path(const std::string& name) const { return directory_.path(name); }
 
+  void import(const Options& options) {
+    const auto source = open_csv(options);
+    files_ = write_shards(*source, options.shards).at(0).files;
+    notes_ = source->notes();
+  }
+
   // Options to import `content` as set "set" with the last column as label.
   Options of(const std::string& content) {
     local_files().write_atomic(path("in.csv"), content);
-    return {.file = path("in.csv"),
-            .output = path("out"),
-            .name = "set",
-            .label = "-1",
-            .overwrite = true};
+    Options options;
+    options.file = path("in.csv");
+    options.label = "-1";
+    options.shards.output = path("out");
+    options.shards.name = "set";
+    options.shards.source = "in.csv";
+    options.shards.overwrite = true;
+    return options;
   }
   std::shared_ptr<const Dataset> imported(const Options& options) {
-    result_ = import_csv(options);
+    import(options);
     return Dataset::open(path("out"));
   }
   template <typename Value>
@@ -36,11 +49,11 @@ class CsvTest : public testing::Test {
     return out;
   }
   std::string refused(const Options& options) {
-    return message_of([&] { import_csv(options); });
+    return message_of([&] { import(options); });
   }
 
   TemporaryDirectory directory_;
-  CsvImportResult result_;
+  std::vector<std::string> files_, notes_;
 };
 
 using Floats = std::vector<float>;
@@ -56,9 +69,8 @@ TEST_F(CsvTest, HeaderFeaturesAndTextClasses) {
   EXPECT_EQ(dataset->array("y").dtype, DType::kI32);
   EXPECT_EQ(dataset->array("x").feature_names, (Words{"length", "width, cm"}));
   EXPECT_EQ(dataset->array("y").class_names, (Words{"lily", "rose"}));
-  EXPECT_EQ(result_.samples, 3);
-  EXPECT_EQ(result_.features, 2);
-  EXPECT_EQ(Hdf5File(result_.files.at(0)).text("", "source"), "in.csv");
+  EXPECT_EQ(dataset->size(), 3);
+  EXPECT_EQ(Hdf5File(files_.at(0)).text("", "source"), "in.csv");
 }
 
 TEST_F(CsvTest, DelimitersAndLineEndsAreFound) {
@@ -105,7 +117,7 @@ TEST_F(CsvTest, TheLabelMayBeAnyColumnOrNone) {
   Options options = of("a,b,c\n0,5,6\n1,7,8\n");
   options.label = "a";
   EXPECT_EQ(values<float>(*imported(options), "x"), (Floats{5, 6, 7, 8}));
-  EXPECT_EQ(result_.feature_names, (Words{"b", "c"}));
+  EXPECT_EQ(imported(options)->array("x").feature_names, (Words{"b", "c"}));
   options.label = "1";
   EXPECT_EQ(values<float>(*imported(options), "x"), (Floats{0, 6, 1, 8}));
   options.label = "";
@@ -118,23 +130,23 @@ TEST_F(CsvTest, ShardsSplitEvenlyAndReplaceTheOldSet) {
   std::string content;
   for (int i = 0; i < 11; ++i) content += std::to_string(i) + "," + std::to_string(i) + "\n";
   Options options = of(content);
-  options.shards = 3;
-  options.gzip = 6;
+  options.shards.shards = 3;
+  options.shards.compress = 6;
   const auto dataset = imported(options);
-  ASSERT_EQ(result_.files.size(), 3u);
-  EXPECT_EQ(result_.files[1], path("out/set-00001-of-00003.h5"));
+  ASSERT_EQ(files_.size(), 3u);
+  EXPECT_EQ(files_[1], path("out/set-00001-of-00003.h5"));
   for (const auto& [shard, rows] : {std::pair{0, 3}, {1, 4}, {2, 4}}) {
-    EXPECT_EQ(Hdf5File(result_.files[static_cast<std::size_t>(shard)]).array("x").rows(), rows);
+    EXPECT_EQ(Hdf5File(files_[static_cast<std::size_t>(shard)]).array("x").rows(), rows);
   }
-  EXPECT_EQ(Hdf5File(result_.files[0]).array("x").filters, (Words{"shuffle", "gzip 6"}));
+  EXPECT_EQ(Hdf5File(files_[0]).array("x").filters, (Words{"shuffle", "gzip 6"}));
   EXPECT_EQ(values<float>(*dataset, "x"), (Floats{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}));
-  options.overwrite = false;
+  options.shards.overwrite = false;
   EXPECT_EQ(refused(options),
             path("out/set-00000-of-00003.h5") +
                 ": exists already; give another name or output, or allow overwriting");
-  options.overwrite = true;
-  options.shards = 2;
-  import_csv(options);
+  options.shards.overwrite = true;
+  options.shards.shards = 2;
+  import(options);
   EXPECT_EQ(list_files(path("out")), (Words{"set-00000-of-00002.h5", "set-00001-of-00002.h5"}));
 }
 
@@ -165,7 +177,7 @@ TEST_F(CsvTest, MissingValues) {
                 "be filled with the column's mean");
   options.missing = Options::Missing::kMean;
   EXPECT_EQ(values<float>(*imported(options), "x"), (Floats{1, 6, 3, 5, 2, 7}));
-  EXPECT_EQ(result_.filled, 2);
+  EXPECT_EQ(notes_, Words{"2 missing values filled"});
   options = of("a,b,y\n1,,0\n2,nan,1\n");
   options.missing = Options::Missing::kMean;
   EXPECT_EQ(refused(options), path("in.csv") + ":2:3: every value of this column is missing");
@@ -215,8 +227,8 @@ TEST_F(CsvTest, NamesLineAndColumnOfWhatIsWrong) {
   options.header = Options::Header::kNo;
   EXPECT_EQ(refused(options), file + ":1:3: the label \"a\" is not a finite number");
   options = of("1,0\n");
-  options.shards = 2;
-  EXPECT_EQ(refused(options), file + ": 1 records do not fill 2 shards");
+  options.shards.shards = 2;
+  EXPECT_EQ(refused(options), "in.csv: 1 samples do not fill 2 shards");
   EXPECT_FALSE(is_directory(path("out")));
 }
 
@@ -228,9 +240,45 @@ TEST_F(CsvTest, SkipsLinesAndForcesHeaders) {
   EXPECT_EQ(imported(options)->array("x").feature_names, (Words{"1", "2"}));
 }
 
+TEST_F(CsvTest, OptionsOfTheFormat) {
+  local_files().write_atomic(path("in.tsv"), "a\tb\ty\n1\t2\tno\n3\t4\tyes\n");
+  const auto open = [&](std::map<std::string, std::string> given) {
+    return open_source("auto", {{path("in.tsv")}, FormatOptions(std::move(given)), path("")});
+  };
+  EXPECT_EQ(open({{"label", "y"}})->arrays().size(), 2u);
+  EXPECT_EQ(open({{"label", "y"}, {"classes", "yes,no"}, {"sample-shape", "1,2"}, {"dtype", "u8"}})
+                ->arrays()[0]
+                .sample,
+            (Shape{1, 2}));
+  const auto refused = [&](std::map<std::string, std::string> given) {
+    return message_of([&] { open(std::move(given)); });
+  };
+  EXPECT_EQ(refused({}).find("--label is missing; name the column"), 0u);
+  EXPECT_EQ(refused({{"label", "y"}, {"header", "maybe"}}),
+            "--header expects one of auto, yes, no; found 'maybe'");
+  EXPECT_EQ(refused({{"label", "y"}, {"missing", "zero"}}),
+            "--missing expects one of error, mean; found 'zero'");
+  EXPECT_EQ(refused({{"label", "y"}, {"delimiter", "ab"}}),
+            "--delimiter expects one character, tab, space or auto; found 'ab'");
+  EXPECT_EQ(refused({{"label", "y"}, {"classes", "a"}, {"regression", ""}}),
+            "--classes and --regression exclude each other");
+  EXPECT_EQ(refused({{"label", "y"}, {"skip-lines", "-1"}}).find("--skip-lines expects an integer"),
+            0u);
+  EXPECT_EQ(refused({{"label", "y"}, {"sample-shape", "2,0"}}),
+            "--sample-shape: found '0', expected whole numbers above 0, as 8,8,1");
+  EXPECT_EQ(message_of([&] {
+              open_source("cvs", {{path("in.tsv")}, {}, path("")});
+            }).find("--format: no format 'cvs'; did you mean 'csv'?"),
+            0u);
+  EXPECT_EQ(message_of([&] {
+              open_source("auto", {{path("absent")}, {}, path("")});
+            }),
+            path("absent") + ": no such file or directory");
+}
+
 TEST_F(CsvTest, DescriptionShowsArraysClassesAndSamples) {
   Options options = of("length,width,kind\n1,2,rose\n3,4,lily\n5,6,rose\n");
-  import_csv(options);
+  import(options);
   const std::string rows = describe_dataset({path("out")});
   for (const char* part : {"3 samples", "source: in.csv", "set-00000-of-00001.h5", "contiguous",
                            "length", "1 rose  2  ████████████████████████████████████████",
@@ -239,8 +287,8 @@ TEST_F(CsvTest, DescriptionShowsArraysClassesAndSamples) {
   }
   options = of("0,16,16,0,3\n16,0,8,16,4\n");
   options.sample_shape = Shape{2, 2, 1};
-  options.gzip = 1;
-  import_csv(options);
+  options.shards.compress = 1;
+  import(options);
   const std::string images = describe_dataset({path("out")});
   for (const char* part : {"gzip 1", "sample 0, y = 3", "    ██", "▒▒██"}) {
     EXPECT_NE(images.find(part), std::string::npos) << part << "\n" << images;
