@@ -25,6 +25,7 @@ int run_command(const EvaluateCommand& command, const ProgramContext& context);
 int run_command(const PredictCommand& command, const ProgramContext& context);
 int run_command(const PlanCommand& command, const ProgramContext& context);
 int run_command(const DataInspectCommand& command, const ProgramContext& context);
+int run_command(const DataVerifyCommand& command, const ProgramContext& context);
 int run_command(const DataImportCommand& command, const ProgramContext& context);
 int run_command(const DataSynthesizeCommand& command, const ProgramContext& context);
 int run_command(const ReportCommand& command, const ProgramContext& context);

@@ -12,11 +12,28 @@ namespace {
 
 constexpr const char* kDataHelp =
     R"(usage: lockstep data info NAME|PATH                          what a dataset holds
+       lockstep data verify NAME|PATH [options]              whether every sample can be read
        lockstep data import FILE... --output DIR [options]   make one from files
        lockstep data synthesize KIND --output DIR [options]  make one from a formula
 
   lockstep data COMMAND --help                               options of a command
 )";
+
+Command parse_verify(const Arguments& given) {
+  CommandLine line("data verify", "data verify NAME|PATH [options]",
+                   "Reads every sample of a dataset and tells what is wrong, one line each: files that are "
+                   "missing or damaged,\nlengths and types that differ, checksums, NaN and infinities, labels out of range.");
+  line.add()("target", value("ARRAY"), "the array of labels, which are checked");
+  line.add()("classes", value("N"), "labels are below N; without it as many as the array has names for");
+  line.arguments({"NAME|PATH"});
+  if (auto help = line.parse(given)) return *help;
+  DataVerifyCommand command;
+  command.dataset = line.argument(0);
+  command.target = line.word("target");
+  command.classes = line.number("classes", 1, 0);
+  if (command.classes > 0 && command.target.empty()) line.refuse("--classes needs --target ARRAY");
+  return command;
+}
 
 Command parse_info(const Arguments& given) {
   CommandLine line("data info", "data info NAME|PATH",
@@ -133,11 +150,11 @@ Command parse_synthesize(const Arguments& given) {
 
 Command parse_data(const Arguments& given) {
   if (given.empty()) {
-    bad_input("data: expected 'info', 'import' or 'synthesize' ('lockstep --help' lists all)");
+    bad_input("data: expected 'info', 'verify', 'import' or 'synthesize' ('lockstep --help' lists all)");
   }
   if (given[0] == "--help" || given[0] == "-h") return ShowText{kDataHelp};
   return parse_named(
-      "data: ", {{"info", parse_info}, {"import", parse_import}, {"synthesize", parse_synthesize}},
+      "data: ", {{"info", parse_info}, {"verify", parse_verify}, {"import", parse_import}, {"synthesize", parse_synthesize}},
       given[0], {given.begin() + 1, given.end()});
 }
 

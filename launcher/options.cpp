@@ -18,6 +18,7 @@ and the result has the same bits on any number of workers.
   lockstep predict RUN          apply a trained model to new samples
   lockstep plan CONFIG          show the compiled training step: memory, bytes, kernels
   lockstep data info DATA       what a dataset holds
+  lockstep data verify DATA     whether every sample can be read and makes sense
   lockstep data import FILE     make a dataset of HDF5 shards from files
   lockstep data synthesize KIND make a dataset from a formula
   lockstep report RUN           draw a run as one HTML page

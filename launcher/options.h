@@ -62,6 +62,12 @@ struct PlanCommand {
   std::vector<std::string> print_after, disable_pass;
 };
 
+struct DataVerifyCommand {  // data verify
+  std::string dataset;
+  std::string target;        // array of labels; empty: none is checked
+  std::int64_t classes = 0;  // 0: as many as the array has names for, or any
+};
+
 struct DataInspectCommand {  // data info
   std::string dataset;       // name of a bundled dataset, or a path
 };
@@ -91,7 +97,7 @@ struct BenchAllReduceCommand {
 };
 
 using Command = std::variant<ShowText, TrainCommand, EvaluateCommand, PredictCommand, PlanCommand,
-                             DataInspectCommand, DataImportCommand, DataSynthesizeCommand,
+                             DataInspectCommand, DataVerifyCommand, DataImportCommand, DataSynthesizeCommand,
                              ReportCommand,
                              BenchAllReduceCommand>;
 

@@ -151,9 +151,17 @@ TEST(Options, HelpOfEveryCommandNamesItsOptions) {
   EXPECT_NE(parse<ShowText>({"data", "--help"}).text.find("data info"), std::string::npos);
 }
 
+TEST(Options, DataVerify) {
+  const auto command = parse<DataVerifyCommand>({"data", "verify", "digits", "--target", "y", "--classes", "10"});
+  EXPECT_EQ(command.dataset, "digits");
+  EXPECT_EQ(command.target, "y");
+  EXPECT_EQ(command.classes, 10);
+  EXPECT_EQ(parse<DataVerifyCommand>({"data", "verify", "x.h5"}).target, "");
+}
+
 TEST(Options, HelpFitsTheScreen) {
   for (const Words& arguments : {Words{"--help"}, Words{"train", "--help"}, Words{"plan", "-h"},
-                                 Words{"data", "import", "--help"},
+                                 Words{"data", "import", "--help"}, Words{"data", "verify", "--help"},
                                  Words{"data", "synthesize", "--help"}}) {
     std::istringstream lines(parse<ShowText>(arguments).text);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
@@ -199,7 +207,7 @@ TEST(Options, WrongUseIsRefused) {
       {{"plan", "c", "--workers", "0"}, "--workers expects an integer from 1 on, found '0'"},
       {{"plan", "c", "--workers", "2x"}, "found '2x'"},
       {{"plan", "c", "--workers", "99999999999999999999"}, "found '99999999999999999999'"},
-      {{"data"}, "expected 'info', 'import' or 'synthesize'"},
+      {{"data"}, "expected 'info', 'verify', 'import' or 'synthesize'"},
       {{"data", "info"}, "NAME|PATH is missing"},
       {{"data", "import", "a.csv", "--label", "y"}, "--output is missing"},
       {{"data", "synthesize", "--output", "o"}, "data synthesize: KIND is missing"},
