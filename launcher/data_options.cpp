@@ -21,8 +21,8 @@ constexpr const char* kDataHelp =
 
 Command parse_verify(const Arguments& given) {
   CommandLine line("data verify", "data verify NAME|PATH [options]",
-                   "Reads every sample of a dataset and tells what is wrong, one line each: files that are "
-                   "missing or damaged,\nlengths and types that differ, checksums, NaN and infinities, labels out of range.");
+                   "Reads every sample of a dataset and tells what is wrong, one line each: missing or damaged "
+                   "files,\nlengths and types that differ, checksums, NaN and infinities, labels out of range.");
   line.add()("target", value("ARRAY"), "the array of labels, which are checked");
   line.add()("classes", value("N"), "labels are below N; without it as many as the array has names for");
   line.arguments({"NAME|PATH"});
