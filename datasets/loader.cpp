@@ -220,6 +220,12 @@ bool Loader::copies() const {
          !mixup_;
 }
 
+std::size_t Loader::sample_bytes() const {
+  std::size_t bytes = (target_ ? target_->bytes : 0) + (weights_ ? weights_->bytes : 0);
+  for (const Column& input : inputs_) bytes += input.bytes;
+  return bytes;
+}
+
 void Loader::check_target(const Column& target) const {
   const Dataset& dataset = *subset_.dataset;
   dataset.check_finite(target.array);

@@ -107,6 +107,8 @@ class Loader {
 
   // Whether samples are copied as they are: a fill is then cheaper than handing it to a thread.
   bool copies() const;
+  // Of inputs, target and weights as a fill writes them.
+  std::size_t sample_bytes() const;
   // Whether blocks should be read ahead: make_stream() then gives who does it.
   bool streams() const { return window_.has_value() && !(streamed_.empty() && alone_.empty()); }
   // REQUIRES: streams(); the loader outlives the stream. `microbatches`: that this worker computes.

@@ -418,9 +418,17 @@ std::unique_ptr<Loader> make_loader(const Config& config, const RunData& data, c
 BatchQueueOptions queue_options(const Config& config, const RunData& data, const Loader& loader) {
   BatchQueueOptions options;
   options.threads = static_cast<int>(config.data.threads);
-  if (config.data.threads == 0 && !loader.copies()) {
+  if (config.data.threads == 0) {
+    // A small copy costs less than handing it over; a large one is worth a core that has nothing else to do.
+    constexpr std::size_t kLargeBatch = 16384;
     constexpr int kMostThreads = 4;
-    options.threads = std::clamp(own_cores() - static_cast<int>(config.run.threads), 1, kMostThreads);
+    const int spare = own_cores() - static_cast<int>(config.run.threads);
+    const std::size_t batch = loader.sample_bytes() * static_cast<std::size_t>(loader.batch_size(0));
+    if (!loader.copies()) {
+      options.threads = std::clamp(spare, 1, kMostThreads);
+    } else if (spare > 0 && batch >= kLargeBatch) {
+      options.threads = 1;
+    }
   }
   const std::int64_t part = loader.options().training ? kShuffledPart : kEvaluatedPart;
   options.memory = static_cast<std::size_t>(config.data.memory / part / data.workers_of_node);
