@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/base/dtype.h"
+#include "launcher/launch_options.h"
 
 namespace lockstep {
 
@@ -97,7 +98,7 @@ struct BenchAllReduceCommand {
 
 using Command = std::variant<ShowText, TrainCommand, EvaluateCommand, PredictCommand, PlanCommand,
                              DataInspectCommand, DataImportCommand, ReportCommand,
-                             BenchAllReduceCommand>;
+                             BenchAllReduceCommand, LaunchCommand>;
 
 // `arguments` are those after the program's name. None at all is the same as --help.
 Command parse_command_line(const std::vector<std::string>& arguments);
