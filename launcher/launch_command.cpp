@@ -109,6 +109,12 @@ class Supervisor {
                                        : text("the run ended with exit code ", status.code);
     attempt.told = said.told();
     attempt.cause = said.cause();
+    if (!said.lost_host().empty()) {
+      // Whatever the workers told: those of the other hosts were ended by mpirun, because of this.
+      attempt.told = false;
+      attempt.cause =
+          text("host ", said.lost_host(), " is lost: it is down, or the network to it is cut");
+    }
     return attempt;
   }
 
@@ -174,7 +180,7 @@ class Supervisor {
 
   // Why mpirun will not end by itself; empty where it may.
   static std::string why_hung(const ChildProcess& child, const MpirunWords& said, Watch& watch) {
-    watch.lost_host.note(said.lost_host());
+    watch.lost_host.note(said.has_lost_host());
     watch.error.note(said.told());
     if (seconds_since(watch.looked) > 1) {
       watch.looked = Clock::now();

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <numeric>
 #include <sstream>
+#include <string_view>
 
 #include "core/base/error.h"
 #include "launcher/child_process.h"
@@ -145,7 +146,13 @@ std::string MpirunWords::finish() {
 void MpirunWords::line(const std::string& text, std::string& out) {
   const bool ours = text.starts_with("lockstep: ");
   if (ours && !text.starts_with("lockstep: warning: ")) told_ = true;
-  if (text.starts_with("ORTE has lost communication")) lost_host_ = true;
+  if (text.starts_with("ORTE has lost communication")) lost_ = true;
+  // "  Remote daemon: [[41062,0],2] on node h2": the other end of the connection
+  constexpr std::string_view kOnNode = " on node ";
+  if (const std::size_t at = text.rfind(kOnNode);
+      lost_ && at != std::string::npos && text.find("Remote daemon") != std::string::npos) {
+    lost_host_ = text.substr(at + kOnNode.size());
+  }
   if (all_) out += text + '\n';
   if (is_rule(text)) {
     if (in_paragraph_ && !paragraph_.empty()) paragraphs_.push_back(paragraph_);

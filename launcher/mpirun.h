@@ -48,14 +48,17 @@ class MpirunWords {
   // Whether a worker has told an error.
   bool told() const { return told_; }
   // Whether mpirun has lost a host: then it may hang.
-  bool lost_host() const { return lost_host_; }
+  bool has_lost_host() const { return lost_; }
+  // Its name; empty where none was lost or mpirun did not name it.
+  const std::string& lost_host() const { return lost_host_; }
   // mpirun's most telling paragraph on one line; empty where it said none.
   std::string cause() const;
 
  private:
   void line(const std::string& text, std::string& out);
 
-  bool all_, told_ = false, lost_host_ = false, in_paragraph_ = false;
+  bool all_, told_ = false, lost_ = false, in_paragraph_ = false;
+  std::string lost_host_;
   std::string begun_;  // a line without end
   std::string paragraph_;
   std::vector<std::string> paragraphs_;

@@ -74,16 +74,23 @@ TEST(MpirunWords, TheWorkersWordsPassAndMpirunsAreKept) {
   EXPECT_TRUE(words.told());
   EXPECT_EQ(words.finish(), "last\n");
   EXPECT_EQ(words.cause(), "There are not enough slots.");
-  EXPECT_FALSE(words.lost_host());
+  EXPECT_FALSE(words.has_lost_host());
 }
 
 TEST(MpirunWords, ALostHostAndAnUnfinishedParagraph) {
   MpirunWords words(false);
   EXPECT_EQ(words.pass("[vm:12] 2 more processes have sent help message help.txt / x\n"), "");
   EXPECT_EQ(words.pass(kRule + "\nORTE has lost communication with a remote daemon.\n"), "");
-  EXPECT_TRUE(words.lost_host());
+  EXPECT_TRUE(words.has_lost_host());
+  EXPECT_EQ(words.pass(
+                "  HNP daemon   : [[1,0],0] on node head\n  Remote daemon: [[1,0],2] on node h2\n"),
+            "");
+  EXPECT_EQ(words.lost_host(), "h2");
   EXPECT_EQ(words.finish(), "");
-  EXPECT_EQ(words.cause(), "ORTE has lost communication with a remote daemon.");
+  EXPECT_EQ(words.cause(),
+            "ORTE has lost communication with a remote daemon. HNP daemon : [[1,0],0] on node head "
+            "Remote "
+            "daemon: [[1,0],2] on node h2");
 }
 
 TEST(MpirunWords, AllPassesWhereAllIsWanted) {
