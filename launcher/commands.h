@@ -29,6 +29,7 @@ int run_command(const DataImportCommand& command, const ProgramContext& context)
 int run_command(const ReportCommand& command, const ProgramContext& context);
 int run_command(const BenchAllReduceCommand& command, const ProgramContext& context);
 int run_command(const LaunchCommand& command, const ProgramContext& context);
+int run_command(const DoctorCommand& command, const ProgramContext& context);
 int run_command(const ShowText& command, const ProgramContext& context);
 
 }  // namespace lockstep

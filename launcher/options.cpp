@@ -27,6 +27,7 @@ and the result has the same bits on any number of workers.
 
   lockstep train CONFIG         train the model of a TOML configuration
   lockstep launch -- COMMAND    run train, evaluate or bench with several workers
+  lockstep doctor               check this machine, and hosts, before the first run
   lockstep evaluate RUN         measure a trained model on held-out data
   lockstep predict RUN          apply a trained model to new samples
   lockstep plan CONFIG          show the compiled training step: memory, bytes, kernels
@@ -480,6 +481,16 @@ Command parse_launch(const Arguments& given) {
   return command;
 }
 
+Command parse_doctor(const Arguments& given) {
+  CommandLine line("doctor", "doctor [options]",
+                   "Looks at this machine and this installation, starts two workers and measures their "
+                   "exchange; with\nhosts, also at these. One line a check, with what to do; exit code 1 "
+                   "where one failed.");
+  add_target(line);
+  if (auto help = line.parse(given)) return *help;
+  return DoctorCommand{target_of(line)};
+}
+
 using Parser = Command (*)(const Arguments&);
 
 struct NamedParser {
@@ -530,6 +541,7 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   return parse_named("",
                      {{"train", parse_train},
                       {"launch", parse_launch},
+                      {"doctor", parse_doctor},
                       {"evaluate", parse_evaluate},
                       {"predict", parse_predict},
                       {"plan", parse_plan},

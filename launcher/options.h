@@ -98,7 +98,7 @@ struct BenchAllReduceCommand {
 
 using Command = std::variant<ShowText, TrainCommand, EvaluateCommand, PredictCommand, PlanCommand,
                              DataInspectCommand, DataImportCommand, ReportCommand,
-                             BenchAllReduceCommand, LaunchCommand>;
+                             BenchAllReduceCommand, LaunchCommand, DoctorCommand>;
 
 // `arguments` are those after the program's name. None at all is the same as --help.
 Command parse_command_line(const std::vector<std::string>& arguments);

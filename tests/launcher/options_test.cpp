@@ -104,6 +104,14 @@ TEST(Options, LaunchRefusesWhatCannotBeStarted) {
   EXPECT_NE(message({"launch", "--", "train", "c", "--quite"}).find("did you mean --quiet?"), std::string::npos);
 }
 
+TEST(Options, Doctor) {
+  EXPECT_EQ(parse<DoctorCommand>({"doctor"}).target.hosts, "");
+  EXPECT_EQ(parse<DoctorCommand>({"doctor", "--hostfile", "f"}).target.hostfile, "f");
+  EXPECT_EQ(message({"doctor", "h1"}), "doctor: unexpected argument 'h1' (usage: lockstep doctor [options])");
+  EXPECT_EQ(message({"doctor", "--hosts="}), "doctor: the argument for option '--hosts' should follow immediately "
+                                             "after the equal sign (usage: lockstep doctor [options])");
+}
+
 TEST(Options, Plan) {
   const auto command = parse<PlanCommand>(
       {"plan", "c.toml", "--workers", "8", "--json", "--set", "train.global_batch=64"});
