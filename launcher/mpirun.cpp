@@ -26,6 +26,16 @@ bool says_little(const std::string& paragraph) {
   return false;
 }
 
+// mpirun counts the paragraphs that it has not shown, and says that it does what it was asked to.
+bool is_chatter(const std::string& line) {
+  const auto says = [&](const char* words) { return line.find(words) != std::string::npos; };
+  if (line.starts_with("[")) {
+    return says(" have sent help message ") || says(" has sent help message ") ||
+           says("orte_base_help_aggregate");
+  }
+  return says("mpirun: Forwarding signal ");
+}
+
 std::string on_one_line(const std::string& paragraph) {
   constexpr std::size_t kMost = 400;
   std::string out;
@@ -168,12 +178,7 @@ void MpirunWords::line(const std::string& text, std::string& out) {
     paragraph_ += text + '\n';
     return;
   }
-  // mpirun counts the paragraphs that it has not shown.
-  const bool counts =
-      text.starts_with("[") && (text.find(" have sent help message ") != std::string::npos ||
-                                text.find(" has sent help message ") != std::string::npos ||
-                                text.find("orte_base_help_aggregate") != std::string::npos);
-  if (!counts) out += text + '\n';
+  if (!is_chatter(text)) out += text + '\n';
 }
 
 std::string MpirunWords::cause() const {

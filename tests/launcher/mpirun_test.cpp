@@ -80,6 +80,7 @@ TEST(MpirunWords, TheWorkersWordsPassAndMpirunsAreKept) {
 TEST(MpirunWords, ALostHostAndAnUnfinishedParagraph) {
   MpirunWords words(false);
   EXPECT_EQ(words.pass("[vm:12] 2 more processes have sent help message help.txt / x\n"), "");
+  EXPECT_EQ(words.pass("mpirun: Forwarding signal 10 to job\n"), "");
   EXPECT_EQ(words.pass(kRule + "\nORTE has lost communication with a remote daemon.\n"), "");
   EXPECT_TRUE(words.has_lost_host());
   EXPECT_EQ(words.pass(
