@@ -283,17 +283,17 @@ int supervise(const LaunchCommand& command, const std::vector<std::string>& mpir
     const Attempt attempt = supervisor.run(words, all_here);
     const bool is_final =
         attempt.code == kExitDone || attempt.code == kExitBadInput || attempt.code == kExitStopped;
-    if (attempt.code != kExitDone && attempt.code != kExitStopped && !attempt.told) {
-      std::fprintf(stderr, "lockstep: launch: %s%s%s\n", attempt.how.c_str(),
-                   attempt.cause.empty() ? "" : ": ", attempt.cause.c_str());
-    }
-    if (is_final) return attempt.code;
-    if (supervisor.asked_to_end()) {
-      std::fprintf(stderr, "lockstep: launch: ended by a signal without a new checkpoint\n");
-      return kExitFailed;
-    }
-    if (restarts == command.max_restarts) {
-      if (restarts > 0) {
+    const bool is_well = attempt.code == kExitDone || attempt.code == kExitStopped;
+    const std::string why =
+        attempt.how + (attempt.told || attempt.cause.empty() ? "" : ": " + attempt.cause);
+    const bool tries_again =
+        !is_final && !supervisor.asked_to_end() && restarts < command.max_restarts;
+    if (!tries_again) {
+      if (!is_well && !attempt.told) std::fprintf(stderr, "lockstep: launch: %s\n", why.c_str());
+      if (is_final) return attempt.code;
+      if (supervisor.asked_to_end()) {
+        std::fprintf(stderr, "lockstep: launch: ended by a signal without a new checkpoint\n");
+      } else if (restarts > 0) {
         std::fprintf(stderr, "lockstep: launch: gave up after %lld %s\n",
                      static_cast<long long>(restarts), restarts == 1 ? "restart" : "restarts");
       }
@@ -302,7 +302,7 @@ int supervise(const LaunchCommand& command, const std::vector<std::string>& mpir
     const double pause = std::min(kLongestPause, std::exp2(static_cast<double>(restarts)));
     std::fprintf(stderr,
                  "lockstep: launch: %s; restart %lld of %lld in %.0f s, from the last checkpoint\n",
-                 attempt.how.c_str(), static_cast<long long>(restarts + 1),
+                 why.c_str(), static_cast<long long>(restarts + 1),
                  static_cast<long long>(command.max_restarts), pause);
     if (!supervisor.pause(pause)) {
       std::fprintf(stderr,

@@ -113,6 +113,8 @@ test "$(sed -n 1p "$work/calls" | grep -c -- '--overwrite --inject kill@1:50$')"
 test "$(sed -n 2,3p "$work/calls" | grep -c -- '--resume$')" = 2 || fail "restarts do not resume"
 test "$(sed -n 2,3p "$work/calls" | grep -Ec -- '--overwrite|--inject')" = 0 || fail "restarts overwrite"
 has_line "always fails" '^lockstep: launch: the run ended with exit code 9: Many words of mpirun\.$'
+has_line "always fails" 'exit code 9: Many words of mpirun\.; restart 2 of 2 in 2 s, from the last checkpoint$'
+test "$(wc -l < "$work/out")" = 4 || fail "always fails: not one line for each time, and the end"
 has_line "always fails" '^lockstep: launch: gave up after 2 restarts$'
 
 # Its workers are gone and it lives on; or it goes and leaves one behind.
