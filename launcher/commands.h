@@ -1,5 +1,5 @@
 // The commands of the program. Each returns its exit code (0 done, 75 stopped with a checkpoint); failures are
-// exceptions. Only the training and evaluation commands join a world of several workers.
+// exceptions. Only the training and evaluation commands join a world of several workers; launch starts one.
 #pragma once
 
 #include <chrono>
@@ -30,6 +30,8 @@ int run_command(const DataImportCommand& command, const ProgramContext& context)
 int run_command(const DataSynthesizeCommand& command, const ProgramContext& context);
 int run_command(const ReportCommand& command, const ProgramContext& context);
 int run_command(const BenchAllReduceCommand& command, const ProgramContext& context);
+int run_command(const LaunchCommand& command, const ProgramContext& context);
+int run_command(const DoctorCommand& command, const ProgramContext& context);
 int run_command(const ShowText& command, const ProgramContext& context);
 
 }  // namespace lockstep

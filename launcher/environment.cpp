@@ -1,7 +1,10 @@
 #include "launcher/environment.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
-#include <string>
+#include <filesystem>
+#include <sstream>
 
 namespace lockstep {
 namespace {
@@ -15,9 +18,7 @@ int number(const char* name, int fallback) {
   return end == value ? fallback : static_cast<int>(parsed);
 }
 
-}  // namespace
-
-Environment read_environment() {
+Environment read_world() {
   // Open MPI's mpirun; inside a Slurm allocation it is mpirun that counts.
   if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) {
     return {{number("OMPI_COMM_WORLD_SIZE", 1), "mpirun"}, number("OMPI_COMM_WORLD_RANK", 0)};
@@ -29,6 +30,27 @@ Environment read_environment() {
   // mpiexec of MPICH or Intel: it is no launcher of Open MPI, which then sees one process.
   if (number("PMI_SIZE", 1) > 1) return {{number("PMI_SIZE", 1), "mpiexec"}, number("PMI_RANK", 0)};
   return {};
+}
+
+}  // namespace
+
+Environment read_environment() {
+  Environment out = read_world();
+  if (const char* job = std::getenv("SLURM_JOB_ID")) out.allocation = std::string("Slurm job ") + job;
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    out.path.push_back(folder.empty() ? "." : folder);
+  }
+  return out;
+}
+
+std::string find_program(const std::string& name, const Environment& environment) {
+  for (const std::string& folder : environment.path) {
+    const std::string path = folder + "/" + name;
+    if (access(path.c_str(), X_OK) == 0 && !std::filesystem::is_directory(path)) return path;
+  }
+  return "";
 }
 
 }  // namespace lockstep

@@ -33,7 +33,7 @@ std::unique_ptr<Setup> open_run(const RunDirectory& run, DeviceChoice device, Da
       const LoadedCheckpoint loaded = load_newest_checkpoint(*setup->training, run.checkpoints());
       for (const std::string& why : loaded.passed_over) {
         if (setup->worker->rank() == 0) {
-          std::fprintf(stderr, "lockstep: passed over a broken checkpoint: %s\n", why.c_str());
+          std::fprintf(stderr, "lockstep: warning: passed over a broken checkpoint: %s\n", why.c_str());
         }
       }
       check_input(loaded.found, run.path(), ": holds no checkpoint that can be loaded; train it first");

@@ -5,6 +5,7 @@
 #include "core/base/error.h"
 #include "launcher/command_line.h"
 #include "launcher/data_options.h"
+#include "launcher/start_options.h"
 
 namespace lockstep {
 namespace {
@@ -14,6 +15,8 @@ constexpr const char* kProgramHelp =
 and the result has the same bits on any number of workers.
 
   lockstep train CONFIG         train the model of a TOML configuration
+  lockstep launch -- COMMAND    run train, evaluate or bench with several workers
+  lockstep doctor               check this machine, and hosts, before the first run
   lockstep evaluate RUN         measure a trained model on held-out data
   lockstep predict RUN          apply a trained model to new samples
   lockstep plan CONFIG          show the compiled training step: memory, bytes, kernels
@@ -27,7 +30,8 @@ and the result has the same bits on any number of workers.
   lockstep COMMAND --help       options of a command
   lockstep --version
 
-With several workers, under a launcher:
+With several workers:
+  lockstep launch -n 4 -- train CONFIG
   mpirun -n 4 lockstep train CONFIG
 
 Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped by a signal or the time limit with a
@@ -212,6 +216,8 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   if (arguments[0] == "--version") return ShowText{"lockstep " LOCKSTEP_VERSION "\n"};
   return parse_named("",
                      {{"train", parse_train},
+                      {"launch", parse_launch},
+                      {"doctor", parse_doctor},
                       {"evaluate", parse_evaluate},
                       {"predict", parse_predict},
                       {"plan", parse_plan},

@@ -13,6 +13,7 @@
 #include "datasets/import/format_options.h"
 #include "datasets/import/shard_writer.h"
 #include "datasets/synthesize/kind.h"
+#include "launcher/launch_options.h"
 
 namespace lockstep {
 
@@ -98,8 +99,7 @@ struct BenchAllReduceCommand {
 
 using Command = std::variant<ShowText, TrainCommand, EvaluateCommand, PredictCommand, PlanCommand,
                              DataInspectCommand, DataVerifyCommand, DataImportCommand, DataSynthesizeCommand,
-                             ReportCommand,
-                             BenchAllReduceCommand>;
+                             ReportCommand, BenchAllReduceCommand, LaunchCommand, DoctorCommand>;
 
 // `arguments` are those after the program's name. None at all is the same as --help.
 Command parse_command_line(const std::vector<std::string>& arguments);

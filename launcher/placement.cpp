@@ -100,15 +100,15 @@ std::vector<std::string> oversubscribed_hosts(const std::vector<WorkerPlace>& pl
   return out;
 }
 
-std::string to_table(const std::vector<WorkerPlace>& places) {
+std::string to_table(const std::vector<WorkerPlace>& places, const std::string& device) {
   std::size_t width = 4;
   for (const WorkerPlace& place : places) width = std::max(width, place.host.size());
   std::ostringstream out;
-  out << "  rank  " << std::string("host").append(width - 4, ' ') << "  process  cores\n";
+  out << "  rank  " << std::string("host").append(width - 4, ' ') << "  process  device  cores\n";
   for (const WorkerPlace& place : places) {
     char line[128];
-    std::snprintf(line, sizeof line, "%6d  %-*s  %7d  ", place.rank, static_cast<int>(width), place.host.c_str(),
-                  place.process);
+    std::snprintf(line, sizeof line, "%6d  %-*.64s  %7d  %-6.6s  ", place.rank, static_cast<int>(width),
+                  place.host.c_str(), place.process, device.c_str());
     out << line << written(place.cores) << '\n';
   }
   return std::move(out).str();

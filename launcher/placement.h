@@ -29,7 +29,7 @@ void bind_to_cores(const std::vector<int>& cores);
 
 // One line for each host whose workers have fewer cores than threads; empty where all fits.
 std::vector<std::string> oversubscribed_hosts(const std::vector<WorkerPlace>& places, int threads);
-// rank, host, process, cores: one line a worker.
-std::string to_table(const std::vector<WorkerPlace>& places);
+// rank, host, process, device, cores: one line a worker. All workers compute on the same kind of device.
+std::string to_table(const std::vector<WorkerPlace>& places, const std::string& device);
 
 }  // namespace lockstep

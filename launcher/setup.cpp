@@ -1,5 +1,6 @@
 #include "launcher/setup.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -8,6 +9,7 @@
 #include "core/base/hash.h"
 #include "core/device/gpu_module.h"
 #include "dist/agree.h"
+#include "launcher/config_difference.h"
 #include "launcher/toml.h"
 #include "ops/register.h"
 
@@ -62,6 +64,33 @@ std::string hash_of_exchange(Training& training) {
   return hex_of(xxh3(std::as_bytes(std::span(all))));
 }
 
+// Throws on all ranks, naming rank and key, where their configurations differ.
+void agree_on_configuration(Communicator& communicator, const Config& config) {
+  const std::vector<std::string> all = gather_texts(communicator, config.toml, "comparison of the ranks");
+  // The configuration of most ranks; among equals that of the lowest.
+  const std::string* common = &all[0];
+  for (const std::string& one : all) {
+    if (std::ranges::count(all, one) > std::ranges::count(all, *common)) common = &one;
+  }
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (all[rank] == *common) continue;
+    const ConfigDifference found = difference_of(all[rank], *common);
+    throw SharedError(ErrorKind::kBadInput,
+                      text("the workers disagree on the configuration: rank ", rank, " has ", found.key, " = ",
+                           found.first, ", most others have ", found.second,
+                           "; start all with the same file and the same --set"));
+  }
+}
+
+// agree() with what to do about it.
+void agree_or(Communicator& communicator, const Claim& claim, const char* remedy) {
+  try {
+    agree(communicator, {claim});
+  } catch (const SharedError& error) {
+    throw SharedError(error.kind(), text(error.what(), "; ", remedy));
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& environment) {
@@ -105,11 +134,12 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
       setup->training = std::make_unique<Training>(worker, config, setup->data, options.pipeline);
       if (options.compile_training) setup->training->training_plan();
     });
-    agree(worker.communicator(),
-          {{"program", hash_of_program()},
-           {"configuration", config_hash(config)},
-           {"dataset", setup->data.record.fingerprint},
-           {"exchange", hash_of_exchange(*setup->training)}});
+    Communicator& all = worker.communicator();
+    agree_or(all, {"program", hash_of_program()}, "install the same build on all hosts");
+    agree_on_configuration(all, config);
+    agree_or(all, {"dataset", setup->data.record.fingerprint}, "give all of them the same files");
+    agree_or(all, {"exchange", hash_of_exchange(*setup->training)},
+             "they run on different processors or libraries; use equal machines");
     return 0;
   });
   return setup;

@@ -208,7 +208,7 @@ void resume(const TrainCommand& command, const RunDirectory& run, Setup& setup) 
   agree(setup.worker->communicator(), {{"checkpoint", std::to_string(loaded.step)}});
   if (setup.worker->rank() != 0) return;
   for (const std::string& why : loaded.passed_over) {
-    std::fprintf(stderr, "lockstep: passed over a broken checkpoint: %s\n", why.c_str());
+    std::fprintf(stderr, "lockstep: warning: passed over a broken checkpoint: %s\n", why.c_str());
   }
   if (command.quiet) return;
   if (loaded.found) {
@@ -284,7 +284,8 @@ int show_preparation(Setup& setup) {
   std::printf("%d workers, %lld microbatches, %lld parameters, %lld steps\n%s", setup.worker->world_size(),
               static_cast<long long>(setup.training->microbatches()),
               static_cast<long long>(setup.training->parameter_count()),
-              static_cast<long long>(setup.training->total_steps()), to_table(setup.places).c_str());
+              static_cast<long long>(setup.training->total_steps()),
+              to_table(setup.places, name_of(setup.worker->device().kind())).c_str());
   std::printf("memory of a worker: %.1f MB; all ranks agree; nothing was written\n",
               static_cast<double>(memory_of(plan)) / 1e6);
   return kExitDone;

@@ -35,6 +35,9 @@ class CpuDevice final : public Device {
   SharedHeap* heap_;
 };
 
+// "oneDNN 2.6.3": what the kernels of the CPU use.
+std::string cpu_library();
+
 // Calls body(begin, end) over [0, count) in at most `threads` pieces of at least `grain` items, at once
 // where there is one piece. The pieces depend on the arguments only.
 template <typename Body>

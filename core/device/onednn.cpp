@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/device/cpu_device.h"
+
 namespace lockstep::onednn {
 
 const dnnl::engine& engine() {
@@ -104,3 +106,12 @@ void Primitive::run(std::span<void* const> addresses, void* scratchpad) {
 }
 
 }  // namespace lockstep::onednn
+
+namespace lockstep {
+
+std::string cpu_library() {
+  const dnnl_version_t* version = dnnl_version();
+  return text("oneDNN ", version->major, ".", version->minor, ".", version->patch);
+}
+
+}  // namespace lockstep

@@ -66,6 +66,54 @@ TEST(Options, EvaluateAndPredict) {
   EXPECT_EQ(predict.output, "y.h5");
 }
 
+TEST(Options, LaunchReadsWhatItStarts) {
+  const auto command = parse<LaunchCommand>(
+      {"launch", "-n", "4", "--hosts", "h1:2,h2:2", "--max-restarts=3", "--mca", "a=b", "--remote-shell",
+       "ssh -p 22", "--", "train", "c.toml", "--set", "a=1", "--quiet"});
+  EXPECT_EQ(command.workers, 4);
+  EXPECT_EQ(command.target.hosts, "h1:2,h2:2");
+  EXPECT_EQ(command.target.remote_shell, "ssh -p 22");
+  EXPECT_EQ(command.target.mca, Words{"a=b"});
+  EXPECT_EQ(command.max_restarts, 3);
+  EXPECT_EQ(command.command, (Words{"train", "c.toml", "--set", "a=1", "--quiet"}));
+  EXPECT_TRUE(command.trains);
+  EXPECT_FALSE(command.dry_run || command.verbose);
+  const auto evaluate = parse<LaunchCommand>({"launch", "--", "evaluate", "runs/a"});
+  EXPECT_EQ(evaluate.workers, 0);
+  EXPECT_FALSE(evaluate.trains);
+  EXPECT_FALSE(parse<LaunchCommand>({"launch", "--", "train", "c.toml", "--dry-run"}).trains);
+  EXPECT_TRUE(parse<ShowText>({"launch", "--", "train", "--help"}).text.starts_with("usage: lockstep train"));
+}
+
+TEST(Options, LaunchRefusesWhatCannotBeStarted) {
+  const std::string usage = " (usage: lockstep launch [options] -- train CONFIG [options of train])";
+  EXPECT_EQ(message({"launch", "train", "c.toml"}), "launch: unexpected argument 'train'" + usage);
+  EXPECT_EQ(message({"launch", "-n", "2"}), "launch: the command to start is missing after --" + usage);
+  EXPECT_EQ(message({"launch", "-n", "2", "--"}), "launch: the command to start is missing after --" + usage);
+  EXPECT_EQ(message({"launch", "-n", "0", "--", "train", "c"}),
+            "launch: --workers expects an integer from 1 on, found '0'" + usage);
+  EXPECT_EQ(message({"launch", "--hosts", "a", "--hostfile", "b", "--", "train", "c"}),
+            "launch: --hosts and --hostfile exclude each other" + usage);
+  EXPECT_EQ(message({"launch", "--mca", "abc", "--", "train", "c"}),
+            "launch: --mca expects NAME=VALUE, found 'abc'" + usage);
+  EXPECT_EQ(message({"launch", "--", "data", "info", "digits"}),
+            "launch: 'data' is done by one process; started with several are train, evaluate and bench" + usage);
+  EXPECT_EQ(message({"launch", "--max-restarts", "1", "--", "evaluate", "runs/a"}),
+            "launch: --max-restarts is for trainings, which leave checkpoints" + usage);
+  // What stands behind is read as if it stood alone.
+  EXPECT_EQ(message({"launch", "--", "trian", "c"}),
+            "unknown command 'trian'; did you mean 'train'? ('lockstep --help' lists all)");
+  EXPECT_NE(message({"launch", "--", "train", "c", "--quite"}).find("did you mean --quiet?"), std::string::npos);
+}
+
+TEST(Options, Doctor) {
+  EXPECT_EQ(parse<DoctorCommand>({"doctor"}).target.hosts, "");
+  EXPECT_EQ(parse<DoctorCommand>({"doctor", "--hostfile", "f"}).target.hostfile, "f");
+  EXPECT_EQ(message({"doctor", "h1"}), "doctor: unexpected argument 'h1' (usage: lockstep doctor [options])");
+  EXPECT_EQ(message({"doctor", "--hosts="}), "doctor: the argument for option '--hosts' should follow immediately "
+                                             "after the equal sign (usage: lockstep doctor [options])");
+}
+
 TEST(Options, Plan) {
   const auto command = parse<PlanCommand>(
       {"plan", "c.toml", "--workers", "8", "--json", "--set", "train.global_batch=64"});

@@ -34,10 +34,10 @@ TEST(Placement, TellsWhereWorkersShareCores) {
 }
 
 TEST(Placement, TableWritesRangesOfCores) {
-  EXPECT_EQ(to_table({{0, "node1", 17, {0, 1, 2, 5}}, {1, "b", 4, {}}}),
-            "  rank  host   process  cores\n"
-            "     0  node1       17  0-2,5\n"
-            "     1  b            4  \n");
+  EXPECT_EQ(to_table({{0, "node1", 17, {0, 1, 2, 5}}, {1, "b", 4, {}}}, "cpu"),
+            "  rank  host   process  device  cores\n"
+            "     0  node1       17  cpu     0-2,5\n"
+            "     1  b            4  cpu     \n");
 }
 
 TEST(Placement, OfAllRanksIsGathered) {

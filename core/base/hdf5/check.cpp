@@ -189,4 +189,10 @@ Shape shape_of(hid_t space) {
   return Shape(std::span<const std::int64_t>(out.data(), static_cast<std::size_t>(rank)));
 }
 
+std::string hdf5_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  if (H5get_libversion(&major, &minor, &release) < 0) return "of an unknown version";
+  return text(major, ".", minor, ".", release);
+}
+
 }  // namespace lockstep

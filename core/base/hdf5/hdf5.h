@@ -25,6 +25,9 @@
 
 namespace lockstep {
 
+// "1.10.8": of the library that runs.
+std::string hdf5_version();
+
 // Owns one identifier of the library (hid_t) and closes it.
 class Hdf5Handle {
  public:
