@@ -6,11 +6,25 @@
 namespace lockstep {
 namespace {
 
+// The library's drivers add time, address and sizes to what they say, over two lines; what is kept is the
+// system's reason.
+std::string short_form(std::string description) {
+  constexpr const char* kBefore = "error message = '";
+  const std::size_t begin = description.find(kBefore);
+  if (begin != std::string::npos) {
+    const std::size_t word = begin + std::string(kBefore).size();
+    const std::string reason = description.substr(word, description.find('\'', word) - word);
+    description = description.substr(0, description.find(": ")) + ": " + reason;
+  }
+  std::ranges::replace(description, '\n', ' ');
+  return description;
+}
+
 // Called from the innermost error outwards; keeps the first.
 herr_t keep_innermost(unsigned, const H5E_error2_t* error, void* out) {
   auto& reason = *static_cast<std::string*>(out);
   if (reason.empty() && error->desc != nullptr) {
-    reason = text(error->func_name == nullptr ? "" : error->func_name, ": ", error->desc);
+    reason = text(error->func_name == nullptr ? "" : error->func_name, ": ", short_form(error->desc));
   }
   return 0;
 }
@@ -66,6 +80,9 @@ std::array<hsize_t, Shape::kMaxRank> extents(const Shape& shape) {
 }  // namespace
 
 void silence_hdf5() {
+  // At the end of the process the library would try once more to write what it could not, and crash.
+  static const herr_t no_exit_handler = H5dont_atexit();
+  (void)no_exit_handler;
   thread_local bool silent = false;
   if (!silent) silent = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
 }
