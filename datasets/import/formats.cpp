@@ -10,6 +10,7 @@
 #include "datasets/import/idx.h"
 #include "datasets/import/input_file.h"
 #include "datasets/import/numpy.h"
+#include "datasets/import/pictures.h"
 #include "datasets/import/text.h"
 
 namespace lockstep {
@@ -68,6 +69,7 @@ const std::vector<ImportFormat>& import_formats() {
       idx_format(),       //
       cifar10_format(),   //
       cifar100_format(),  //
+      pictures_format(),  //
       csv_format(),       //
       text_format(),
   };

@@ -231,6 +231,11 @@ class Writing {
     samples_done_ += rows.size();
   }
 
+  // Says again how far it is, so that reading back can be stopped too.
+  void tell() const {
+    if (progress_) progress_(samples_done_, source_.size());
+  }
+
  private:
   void write_array(Hdf5Writer& writer, std::size_t index, const Part& part, Range rows,
                    std::size_t bytes_before) {
@@ -273,7 +278,7 @@ class Writing {
 };
 
 // Dataset::fingerprint() of the files as if they were in memory. Reads all of them.
-std::uint64_t fingerprint_of(const std::vector<std::string>& files) {
+std::uint64_t fingerprint_of(const std::vector<std::string>& files, const Writing& writing) {
   const auto dataset = Dataset::describe(files);
   Xxh3 hash;
   for (std::size_t i = 0; i < dataset->arrays().size(); ++i) {
@@ -284,6 +289,7 @@ std::uint64_t fingerprint_of(const std::vector<std::string>& files) {
     dataset->for_each_block(
         static_cast<int>(i), [&](std::int64_t, std::int64_t rows, const std::byte* values) {
           hash.update({values, static_cast<std::size_t>(rows) * about.sample_bytes()});
+          writing.tell();
         });
   }
   return hash.digest();
@@ -328,7 +334,7 @@ std::vector<WrittenSet> write_shards(SampleSource& source, const ShardOptions& o
       set.files.push_back((fs::path(options.output) / name).string());
       staged.push_back(name);
     }
-    set.fingerprint = fingerprint_of(files);
+    set.fingerprint = fingerprint_of(files, writing);
     sets.push_back(std::move(set));
   }
   for (const std::string& old : existing) local_files().remove(old);

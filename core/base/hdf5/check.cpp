@@ -6,15 +6,25 @@
 namespace lockstep {
 namespace {
 
-// The library closes what is left open when the process ends, and crashes where that cannot be written. All files here
-// close themselves.
-const bool no_exit_handler = H5dont_atexit() >= 0;
+// The library's drivers add time, address and sizes to what they say, over two lines; what is kept is the
+// system's reason.
+std::string short_form(std::string description) {
+  constexpr const char* kBefore = "error message = '";
+  const std::size_t begin = description.find(kBefore);
+  if (begin != std::string::npos) {
+    const std::size_t word = begin + std::string(kBefore).size();
+    const std::string reason = description.substr(word, description.find('\'', word) - word);
+    description = description.substr(0, description.find(": ")) + ": " + reason;
+  }
+  std::ranges::replace(description, '\n', ' ');
+  return description;
+}
 
 // Called from the innermost error outwards; keeps the first.
 herr_t keep_innermost(unsigned, const H5E_error2_t* error, void* out) {
   auto& reason = *static_cast<std::string*>(out);
   if (reason.empty() && error->desc != nullptr) {
-    reason = text(error->func_name == nullptr ? "" : error->func_name, ": ", error->desc);
+    reason = text(error->func_name == nullptr ? "" : error->func_name, ": ", short_form(error->desc));
   }
   return 0;
 }
@@ -70,6 +80,9 @@ std::array<hsize_t, Shape::kMaxRank> extents(const Shape& shape) {
 }  // namespace
 
 void silence_hdf5() {
+  // At the end of the process the library would try once more to write what it could not, and crash.
+  static const herr_t no_exit_handler = H5dont_atexit();
+  (void)no_exit_handler;
   thread_local bool silent = false;
   if (!silent) silent = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
 }
@@ -77,14 +90,6 @@ void silence_hdf5() {
 std::string hdf5_reason() {
   std::string reason;
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &reason);
-  // Where the system refused, its word says more than the library's, which goes over several lines.
-  const std::string_view mark = "error message = '";
-  const bool long_winded = reason.find('\n') != std::string::npos;
-  if (const std::size_t at = reason.find(mark); long_winded && at != std::string::npos) {
-    const std::size_t begin = at + mark.size();
-    reason = reason.substr(begin, reason.find('\'', begin) - begin);
-  }
-  std::ranges::replace(reason, '\n', ' ');
   return reason.empty() ? "no reason given" : reason;
 }
 
@@ -187,12 +192,6 @@ Shape shape_of(hid_t space) {
                 "its extents are not possible: their product is over 2^63 bytes");
   }
   return Shape(std::span<const std::int64_t>(out.data(), static_cast<std::size_t>(rank)));
-}
-
-std::string hdf5_version() {
-  unsigned major = 0, minor = 0, release = 0;
-  if (H5get_libversion(&major, &minor, &release) < 0) return "of an unknown version";
-  return text(major, ".", minor, ".", release);
 }
 
 }  // namespace lockstep
