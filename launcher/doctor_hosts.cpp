@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <regex>
 #include <span>
 #include <sstream>
 
@@ -48,11 +47,18 @@ std::string linked_mpi() {
   return get != nullptr && get(version, &length) == 0 ? std::string(version) : std::string();
 }
 
-// "4.1.4", or empty.
+// "4.1.4": the first word of digits and two dots; empty where there is none.
 std::string version_in(const std::string& words) {
-  static const std::regex number(R"((\d+)\.(\d+)\.(\d+))");
-  std::smatch found;
-  return std::regex_search(words, found, number) ? found.str() : std::string();
+  constexpr const char* kParts = "0123456789.";
+  for (std::size_t at = 0; (at = words.find_first_of(kParts, at)) != std::string::npos;) {
+    const std::size_t end = words.find_first_not_of(kParts, at);
+    const std::string word = words.substr(at, end - at);
+    if (std::ranges::count(word, '.') == 2 && word.front() != '.' && word.back() != '.') {
+      return word;
+    }
+    at = end;
+  }
+  return "";
 }
 
 // Microseconds of one all-reduce of that many bytes between two workers, or why there is none.
