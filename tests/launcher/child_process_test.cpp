@@ -44,11 +44,11 @@ TEST(ChildProcess, IsEndedWhenItTakesTooLong) {
 
 TEST(ChildProcess, SeveralRunAtOnce) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto all = run_children({{"/bin/sh", "-c", "sleep 0.5; echo a"},
-                                 {"/bin/sh", "-c", "sleep 0.5; echo b; exit 3"},
-                                 {"/bin/sh", "-c", "sleep 0.5; echo c"}},
+  const auto all = run_children({{"/bin/sh", "-c", "sleep 1; echo a"},
+                                 {"/bin/sh", "-c", "sleep 1; echo b; exit 3"},
+                                 {"/bin/sh", "-c", "sleep 1; echo c"}},
                                 10);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(1300));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(2800));
   EXPECT_EQ(all[0].output + all[1].output + all[2].output, "a\nb\nc\n");
   EXPECT_EQ(all[1].status.code, 3);
 }
@@ -73,7 +73,8 @@ TEST(ChildProcess, ItsDescendantsAreKnown) {
   for (int i = 0; i < 200 && !child.ended(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  EXPECT_EQ(child.ended()->signal, SIGKILL);
+  // A shell whose commands were killed just before it may have ended by itself.
+  EXPECT_TRUE(child.ended()->signal == SIGKILL || child.ended()->code == 128 + SIGKILL);
   EXPECT_EQ(end_left_processes(1), 0);
 }
 
