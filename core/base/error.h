@@ -3,11 +3,13 @@
 //
 // A message names the op, file or key, what was required and what was found, on one line:
 //   conv1 (conv2d): weight (3, 3, 3, 64) needs 3 input channels, input has 1
+// Control characters of what it quotes are shown as \n, \t or \x1b, so that it stays one line.
 #pragma once
 
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace lockstep {
 
@@ -17,9 +19,26 @@ enum class ErrorKind {
   kInvariant,    // Lockstep is wrong: please report
 };
 
+inline std::string on_one_line(std::string_view message) {
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string out;
+  for (const char c : message) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      out += c;
+    } else if (c == '\n' || c == '\t') {
+      out += c == '\n' ? "\\n" : "\\t";
+    } else {
+      out += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+  }
+  return out;
+}
+
 class Error : public std::runtime_error {
  public:
-  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  Error(ErrorKind kind, const std::string& message)
+      : std::runtime_error(on_one_line(message)), kind_(kind) {}
   ErrorKind kind() const { return kind_; }
 
  private:

@@ -103,7 +103,7 @@ int expect_all_equal(const std::string& name) {
 TEST(Hdf5Fixtures, H5pyFilesOfTheOldestFormat) { EXPECT_EQ(expect_all_equal("h5py.h5"), 78); }
 TEST(Hdf5Fixtures, H5pyFilesOfTheFormatOf110) { EXPECT_EQ(expect_all_equal("h5py-v110.h5"), 79); }
 TEST(Hdf5Fixtures, Matlab) { EXPECT_EQ(expect_all_equal("matlab.mat"), 5); }
-TEST(Hdf5Fixtures, AUserBlockBeforeTheFile) { EXPECT_EQ(expect_all_equal("user-block.h5"), 4); }
+TEST(Hdf5Fixtures, AUserBlockBeforeTheFile) { EXPECT_EQ(expect_all_equal("user-block.h5"), 5); }
 TEST(Hdf5Fixtures, NetCdf4) { EXPECT_EQ(expect_all_equal("netcdf.nc"), 6); }
 
 TEST(Hdf5Fixtures, WhatIsNotReadSaysWhy) {

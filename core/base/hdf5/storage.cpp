@@ -98,6 +98,11 @@ Hdf5Storage Hdf5File::storage(const Hdf5Array& array) const {
   switch (H5Pget_layout(properties.id())) {
     case H5D_CONTIGUOUS: {
       if (H5Pget_external_count(properties.id()) > 0) return through_library("external files");
+      // Of an array that was never written the offset is "undefined", to which the library adds the
+      // size of a user block; its status is right.
+      H5D_space_status_t status = H5D_SPACE_STATUS_NOT_ALLOCATED;
+      check_stored(H5Dget_space_status(dataset.id(), &status), where, "H5Dget_space_status");
+      if (status == H5D_SPACE_STATUS_NOT_ALLOCATED) return out;
       const haddr_t offset = H5Dget_offset(dataset.id());
       if (offset != HADDR_UNDEF) out.offset = offset;
       return out;
