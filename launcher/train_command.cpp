@@ -321,6 +321,7 @@ int train(const TrainCommand& command, const ProgramContext& context, Setup& set
 }  // namespace
 
 int run_command(const TrainCommand& command, const ProgramContext& context) {
+  const SignalThread signals;  // before MPI and the kernels start threads
   std::vector<Fault> faults;
   for (const std::string& fault : command.inject) faults.push_back(parse_fault(fault));
   const TracedSteps traced = command.trace_steps.empty() ? TracedSteps{} : parse_traced_steps(command.trace_steps);

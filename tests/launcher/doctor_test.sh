@@ -16,7 +16,7 @@ doctor() {  # NAME CODE ARGUMENTS...
   shift 2
   timeout -k 1 120 "$lockstep" doctor "$@" > out 2> err || code=$?
   test "$code" = "$expected" || fail "$name: exit code $code, expected $expected: $(cat err)"
-  ! pgrep -f "bench allreduce --json" > /dev/null || fail "$name: a process is left"
+  ! pgrep -f "^$lockstep bench" > /dev/null || fail "$name: a process is left"
 }
 says() { grep -Eq "$2" out || fail "$1: no line matches $2"; }
 
