@@ -48,6 +48,10 @@ std::vector<std::byte> fill_value(hid_t properties, hid_t type) {
   return zero ? std::vector<std::byte>{} : value;
 }
 
+// Bytes of an array inside its description are fewer: a message of the object header has 16 bits
+// for its size.
+constexpr std::uint64_t kMostCompact = std::uint64_t{1} << 16;
+
 // Above this many chunks it is looked whether the file can be true.
 constexpr double kManyChunks = 1e6;
 
@@ -66,11 +70,11 @@ std::uint64_t base_of_chunks(hid_t file, hid_t dataset, const std::string& path,
   const Hdf5Handle creation(H5Fget_create_plist(file), H5Pclose);
   hsize_t block = 0;
   if (H5Pget_userblock(creation.id(), &block) < 0 || block == 0) return 0;
+  const ReadOnlyFile content(path);
+  if (offset > content.size() || bytes > content.size() - offset) return 0;
   std::vector<std::byte> raw(bytes), read(bytes);
   std::uint32_t mask = 0;
   if (H5Dread_chunk(dataset, H5P_DEFAULT, where.data(), &mask, raw.data()) < 0) return block;
-  const ReadOnlyFile content(path);
-  if (offset + bytes > content.size()) return 0;
   content.read(offset, bytes, read.data());
   return std::memcmp(raw.data(), read.data(), bytes) == 0 ? 0 : block;
 }
@@ -108,6 +112,10 @@ Hdf5Storage Hdf5File::storage(const Hdf5Array& array) const {
       return out;
     }
     case H5D_COMPACT:
+      check_input(
+          static_cast<std::uint64_t>(array.shape.elements()) * out.element.bytes < kMostCompact,
+          where, ": is said to lie in its description, which cannot hold its ",
+          array.shape.elements(), " elements: the file is damaged");
       out.kind = Hdf5Storage::Kind::kCompact;
       out.content.resize(static_cast<std::size_t>(array.rows()) * array.row_bytes());
       read(array, 0, array.rows(), out.content.data());
