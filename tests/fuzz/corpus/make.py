@@ -75,6 +75,12 @@ def make_npz():
         archive.writestr("notes.txt", "no array")
         archive.writestr("x.npy", (FIXTURES / "import/x.npy").read_bytes())
     write("npz/other.npz", out.getvalue())
+    for name, arrays in (("same", ("x", "x")), ("nameless", ("", "y")), ("within", ("x", "x/y"))):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            for array in arrays:
+                archive.writestr(f"{array}.npy", (FIXTURES / "import/x.npy").read_bytes())
+        write(f"npz/{name}.npz", out.getvalue())
 
 
 def make_text():
