@@ -53,6 +53,9 @@ DType float_dtype(hid_t type) {
   std::size_t sign = 0, exponent = 0, exponent_bits = 0, fraction = 0, fraction_bits = 0;
   check_hdf5(H5Tget_fields(type, &sign, &exponent, &exponent_bits, &fraction, &fraction_bits),
              "float type", "H5Tget_fields");
+  check_input(fraction == 0 && exponent == fraction_bits && sign == fraction_bits + exponent_bits,
+              "floats whose fraction, exponent and sign lie in another order are not read; ",
+              kSupported);
   if (bytes == 4 && exponent_bits == 8 && fraction_bits == 23) return DType::kF32;
   if (bytes == 8 && exponent_bits == 11 && fraction_bits == 52) return DType::kF64;
   if (bytes == 2 && exponent_bits == 5 && fraction_bits == 10) return DType::kF16;

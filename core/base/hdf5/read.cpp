@@ -116,6 +116,22 @@ std::vector<std::string> read_texts(hid_t attribute, const std::string& path,
   return out;
 }
 
+// H5T_INTEGER or H5T_FLOAT of an attribute that is one number, H5T_NO_CLASS of others. The library
+// converts numbers of damaged types past their end, so they have to be of a type that arrays have.
+H5T_class_t class_of_number(hid_t attribute) {
+  const Hdf5Handle type(H5Aget_type(attribute), H5Tclose);
+  const Hdf5Handle space(H5Aget_space(attribute), H5Sclose);
+  const H5T_class_t kind = H5Tget_class(type.id());
+  const bool one = H5Sget_simple_extent_npoints(space.id()) == 1;
+  if (!one || (kind != H5T_INTEGER && kind != H5T_FLOAT)) return H5T_NO_CLASS;
+  try {
+    element_of(type.id());
+  } catch (const Error&) {
+    return H5T_NO_CLASS;
+  }
+  return kind;
+}
+
 }  // namespace
 
 Hdf5Handle& Hdf5Handle::operator=(Hdf5Handle&& other) noexcept {
@@ -282,11 +298,7 @@ std::optional<std::int64_t> Hdf5File::integer(const std::string& array,
                                               const std::string& name) const {
   const Hdf5Handle found = attribute(array, name);
   if (!found.open()) return std::nullopt;
-  const Hdf5Handle type(H5Aget_type(found.id()), H5Tclose);
-  const Hdf5Handle space(H5Aget_space(found.id()), H5Sclose);
-  const bool fits =
-      H5Tget_class(type.id()) == H5T_INTEGER && H5Sget_simple_extent_npoints(space.id()) == 1;
-  if (!fits) return std::nullopt;
+  if (class_of_number(found.id()) != H5T_INTEGER) return std::nullopt;
   std::int64_t value = 0;
   check_stored(H5Aread(found.id(), H5T_NATIVE_INT64, &value), path_ + ": attribute " + name,
                "H5Aread");
@@ -296,12 +308,7 @@ std::optional<std::int64_t> Hdf5File::integer(const std::string& array,
 std::optional<double> Hdf5File::real(const std::string& array, const std::string& name) const {
   const Hdf5Handle found = attribute(array, name);
   if (!found.open()) return std::nullopt;
-  const Hdf5Handle type(H5Aget_type(found.id()), H5Tclose);
-  const Hdf5Handle space(H5Aget_space(found.id()), H5Sclose);
-  const H5T_class_t kind = H5Tget_class(type.id());
-  const bool fits =
-      (kind == H5T_INTEGER || kind == H5T_FLOAT) && H5Sget_simple_extent_npoints(space.id()) == 1;
-  if (!fits) return std::nullopt;
+  if (class_of_number(found.id()) == H5T_NO_CLASS) return std::nullopt;
   double value = 0;
   check_stored(H5Aread(found.id(), H5T_NATIVE_DOUBLE, &value), path_ + ": attribute " + name,
                "H5Aread");
