@@ -48,10 +48,6 @@ std::vector<std::byte> fill_value(hid_t properties, hid_t type) {
   return zero ? std::vector<std::byte>{} : value;
 }
 
-// Bytes of an array inside its description are fewer: a message of the object header has 16 bits
-// for its size.
-constexpr std::uint64_t kMostCompact = std::uint64_t{1} << 16;
-
 // Above this many chunks it is looked whether the file can be true.
 constexpr double kManyChunks = 1e6;
 
@@ -111,15 +107,18 @@ Hdf5Storage Hdf5File::storage(const Hdf5Array& array) const {
       if (offset != HADDR_UNDEF) out.offset = offset;
       return out;
     }
-    case H5D_COMPACT:
-      check_input(
-          static_cast<std::uint64_t>(array.shape.elements()) * out.element.bytes < kMostCompact,
-          where, ": is said to lie in its description, which cannot hold its ",
-          array.shape.elements(), " elements: the file is damaged");
+    case H5D_COMPACT: {
+      // The library reads as much as the extents claim.
+      const std::uint64_t needed =
+          static_cast<std::uint64_t>(array.shape.elements()) * out.element.bytes;
+      check_input(array.stored_bytes == needed, where, ": is of shape ", array.shape, ", ", needed,
+                  " bytes, but its description holds ", array.stored_bytes,
+                  ": the file is damaged");
       out.kind = Hdf5Storage::Kind::kCompact;
       out.content.resize(static_cast<std::size_t>(array.rows()) * array.row_bytes());
       read(array, 0, array.rows(), out.content.data());
       return out;
+    }
     case H5D_CHUNKED:
       break;
     default:
