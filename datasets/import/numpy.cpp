@@ -120,6 +120,24 @@ class Archive {
   std::unique_ptr<zip_t, CloseZip> zip_;
 };
 
+// In a shard the names are paths: "a/b" is b in the group a.
+void check_names(const std::string& path, std::vector<std::string> names) {
+  for (const std::string& name : names) {
+    const std::string within = '/' + name + '/';
+    check_input(within.find("//") == std::string::npos && within.find("/./") == std::string::npos,
+                path, ": an array is named \"", name,
+                "\", which is no name for an array of a shard; choose arrays with --x and --y");
+  }
+  for (std::string& name : names) name += '/';
+  std::ranges::sort(names);
+  for (std::size_t i = 1; i < names.size(); ++i) {
+    check_input(!names[i].starts_with(names[i - 1]), path, ": arrays are named \"",
+                names[i - 1].substr(0, names[i - 1].size() - 1), "\" and \"",
+                names[i].substr(0, names[i].size() - 1),
+                "\", which a shard cannot hold together; choose arrays with --x and --y");
+  }
+}
+
 std::unique_ptr<SampleSource> open_npz(const ImportRequest& request) {
   check_input(request.paths.size() == 1, request.paths.back(),
               ": archives of NumPy are imported one by one");
@@ -139,6 +157,7 @@ std::unique_ptr<SampleSource> open_npz(const ImportRequest& request) {
     chosen.emplace_back(option, name);
   }
   if (chosen.empty()) {
+    check_names(path, names);
     const bool unnamed = std::ranges::all_of(names, [&](const std::string& name) {
       return names.size() <= 2 && (name == "arr_0" || name == "arr_1");
     });

@@ -32,6 +32,7 @@ void for_each_piece(const Files& files, const Visit& visit) {
 
 std::vector<char32_t> characters_of(const Files& files) {
   std::vector<bool> seen(0x110000);
+  std::vector<char32_t> out;
   std::string waiting;
   std::uint64_t offset = 0;
   for_each_piece(files, [&](const InputFile& file, const std::string& piece, bool last) {
@@ -41,16 +42,14 @@ std::vector<char32_t> characters_of(const Files& files) {
       const Utf8Character c = first_character(std::string_view(waiting).substr(at));
       check_input(c.bytes > 0, file.path(), ": byte ", offset + at,
                   ": is not UTF-8; say --tokens bytes for text of another kind");
+      if (!seen[c.value]) out.push_back(c.value);
       seen[c.value] = true;
       at += c.bytes;
     }
     waiting.erase(0, at);
     offset = last ? 0 : offset + at;
   });
-  std::vector<char32_t> out;
-  for (char32_t c = 0; c < seen.size(); ++c) {
-    if (seen[c]) out.push_back(c);
-  }
+  std::ranges::sort(out);
   return out;
 }
 

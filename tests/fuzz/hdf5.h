@@ -1,8 +1,8 @@
 // An HDF5 file: its arrays through Hdf5RowReader, and as a dataset.
 //
 // The library itself does not survive every damage to metadata without checksums (formats before
-// 1.10). libFuzzer goes on behind such a crash with -fork=1 -ignore_crashes=1 -detect_leaks=0; it
-// is a finding only where the library is not on the stack above Lockstep.
+// 1.10). libFuzzer goes on behind such a crash with -fork=1 -ignore_crashes=1; it is a finding only
+// where no function of the library stands above those of Lockstep on the stack.
 #pragma once
 
 #include <memory>

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -36,8 +37,10 @@ inline void check_attributes(const SourceArray& array) {
 inline void read_all(SampleSource& source) {
   constexpr std::size_t kBlock = std::size_t{1} << 16;
   expect(source.size() > 0 && !source.arrays().empty(), "a source without samples");
+  std::set<std::string> names;
   for (std::size_t a = 0; a < source.arrays().size(); ++a) {
     const SourceArray& array = source.arrays()[a];
+    expect(!array.name.empty() && names.insert(array.name).second, "a name that is no name");
     check_attributes(array);
     const std::size_t row = array.row_bytes();
     expect(row > 0 && row <= kMostBytes / static_cast<std::size_t>(source.size()),

@@ -63,6 +63,9 @@ DType float_dtype(hid_t type) {
   std::size_t sign = 0, exponent = 0, exponent_bits = 0, fraction = 0, fraction_bits = 0;
   check_hdf5(H5Tget_fields(type, &sign, &exponent, &exponent_bits, &fraction, &fraction_bits),
              "float type", "H5Tget_fields");
+  check_input(fraction == 0 && exponent == fraction_bits && sign == fraction_bits + exponent_bits,
+              "floats whose fraction, exponent and sign lie in another order are not read; ",
+              kSupported);
   if (bytes == 4 && exponent_bits == 8 && fraction_bits == 23) return DType::kF32;
   if (bytes == 8 && exponent_bits == 11 && fraction_bits == 52) return DType::kF64;
   if (bytes == 2 && exponent_bits == 5 && fraction_bits == 10) return DType::kF16;
@@ -182,6 +185,20 @@ Hdf5Handle select_rows(const Shape& shape, std::int64_t begin, std::int64_t end)
   return space;
 }
 
+Shape possible_shape(std::span<const hsize_t> extents, const char* what) {
+  std::array<std::int64_t, Shape::kMaxRank> out{};
+  std::int64_t elements = 1;
+  for (std::size_t axis = 0; axis < extents.size(); ++axis) {
+    out[axis] = static_cast<std::int64_t>(extents[axis]);
+    const bool fits =
+        out[axis] >= 0 &&
+        !__builtin_mul_overflow(elements, std::max(out[axis], std::int64_t{1}), &elements);
+    check_input(fits && elements <= Shape::kMostElements, what,
+                " not possible: their product is over 2^48 elements");
+  }
+  return Shape(std::span<const std::int64_t>(out.data(), extents.size()));
+}
+
 Shape shape_of(hid_t space) {
   check_input(H5Sget_simple_extent_type(space) != H5S_NULL, "it has no elements (null dataspace)");
   const int rank = check_hdf5(H5Sget_simple_extent_ndims(space), "shape", "H5Sget_ndims");
@@ -189,15 +206,7 @@ Shape shape_of(hid_t space) {
               " are read");
   std::array<hsize_t, Shape::kMaxRank> dims{};
   check_hdf5(H5Sget_simple_extent_dims(space, dims.data(), nullptr), "shape", "H5Sget_dims");
-  std::array<std::int64_t, Shape::kMaxRank> out{};
-  std::int64_t bytes = 8;  // of the widest element
-  for (int axis = 0; axis < rank; ++axis) {
-    out[axis] = static_cast<std::int64_t>(dims[axis]);
-    check_input(out[axis] >= 0 &&
-                    !__builtin_mul_overflow(bytes, std::max(out[axis], std::int64_t{1}), &bytes),
-                "its extents are not possible: their product is over 2^63 bytes");
-  }
-  return Shape(std::span<const std::int64_t>(out.data(), static_cast<std::size_t>(rank)));
+  return possible_shape(std::span(dims).first(static_cast<std::size_t>(rank)), "its extents are");
 }
 
 }  // namespace lockstep

@@ -3,6 +3,7 @@
 
 #include <hdf5.h>
 
+#include <span>
 #include <string>
 
 #include "core/base/dtype.h"
@@ -43,6 +44,10 @@ Hdf5Handle dataspace(const Shape& shape);
 
 // The rows [begin, end) of an array of `shape` selected in a new dataspace.
 Hdf5Handle select_rows(const Shape& shape, std::int64_t begin, std::int64_t end);
+
+// The shape of those extents; throws bad_input("<what> not possible: ...") where they make more
+// elements than Shape::kMostElements. REQUIRES: at most Shape::kMaxRank.
+Shape possible_shape(std::span<const hsize_t> extents, const char* what);
 
 // Extents of a dataspace; throws bad_input where it has more than Shape::kMaxRank or is null.
 Shape shape_of(hid_t space);

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <span>
 
 #include "core/base/hdf5/check.h"
 #include "core/base/hdf5/hdf5.h"
@@ -52,7 +53,7 @@ std::string filter_name(hid_t properties, unsigned index) {
   std::size_t count = values.size();
   std::array<char, 64> name{};
   const H5Z_filter_t filter = H5Pget_filter2(properties, index, &flags, &count, values.data(),
-                                             name.size(), name.data(), &config);
+                                             name.size() - 1, name.data(), &config);
   switch (filter) {
     case H5Z_FILTER_DEFLATE:
       return text("gzip ", values[0]);
@@ -67,6 +68,8 @@ std::string filter_name(hid_t properties, unsigned index) {
   }
 }
 
+constexpr std::size_t kMostNameBytes = 4096;
+
 // netCDF marks a dimension that has no values of its own by an attribute; MATLAB's groups of what is
 // referred to begin with '#'.
 bool is_bookkeeping(hid_t dataset, const std::string& name) {
@@ -75,16 +78,27 @@ bool is_bookkeeping(hid_t dataset, const std::string& name) {
   const Hdf5Handle attribute(H5Aopen(dataset, "NAME", H5P_DEFAULT), H5Aclose);
   const Hdf5Handle type(H5Aget_type(attribute.id()), H5Tclose);
   if (H5Tget_class(type.id()) != H5T_STRING || H5Tis_variable_str(type.id()) > 0) return false;
-  std::string text(H5Tget_size(type.id()), '\0');
+  const Hdf5Handle space(H5Aget_space(attribute.id()), H5Sclose);
+  const std::size_t length = H5Tget_size(type.id());
+  if (H5Sget_simple_extent_npoints(space.id()) != 1 || length > kMostNameBytes) return false;
+  std::string text(length, '\0');
   if (H5Aread(attribute.id(), type.id(), text.data()) < 0) return false;
   return text.starts_with("This is a netCDF dimension but not a netCDF variable");
 }
 
 // The fixed or variable length texts of an attribute.
-std::vector<std::string> read_texts(hid_t attribute, const std::string& where) {
+std::vector<std::string> read_texts(hid_t attribute, const std::string& path,
+                                    const std::string& where) {
   const Hdf5Handle type(H5Aget_type(attribute), H5Tclose);
   const Hdf5Handle space(H5Aget_space(attribute), H5Sclose);
-  const auto count = static_cast<std::size_t>(H5Sget_simple_extent_npoints(space.id()));
+  const hssize_t points = H5Sget_simple_extent_npoints(space.id());
+  const std::size_t length = H5Tget_size(type.id());
+  // A damaged size must not cost memory. Of variable length, a place in the file stands for a text.
+  check_input(
+      points >= 0 && length > 0 && static_cast<std::uint64_t>(points) <= file_size(path) / length,
+      where, ": claims ", points, " texts of ", length,
+      " bytes, more than the file has: it is damaged");
+  const auto count = static_cast<std::size_t>(points);
   std::vector<std::string> out;
   if (H5Tis_variable_str(type.id()) > 0) {
     std::vector<char*> texts(count, nullptr);
@@ -93,7 +107,6 @@ std::vector<std::string> read_texts(hid_t attribute, const std::string& where) {
     H5Dvlen_reclaim(type.id(), space.id(), H5P_DEFAULT, texts.data());
     return out;
   }
-  const std::size_t length = H5Tget_size(type.id());
   std::string bytes(count * length, '\0');
   check_stored(H5Aread(attribute, type.id(), bytes.data()), where, "H5Aread");
   for (std::size_t i = 0; i < count; ++i) {
@@ -101,6 +114,22 @@ std::vector<std::string> read_texts(hid_t attribute, const std::string& where) {
     out.push_back(one.substr(0, one.find('\0')));
   }
   return out;
+}
+
+// H5T_INTEGER or H5T_FLOAT of an attribute that is one number, H5T_NO_CLASS of others. The library
+// converts numbers of damaged types past their end, so they have to be of a type that arrays have.
+H5T_class_t class_of_number(hid_t attribute) {
+  const Hdf5Handle type(H5Aget_type(attribute), H5Tclose);
+  const Hdf5Handle space(H5Aget_space(attribute), H5Sclose);
+  const H5T_class_t kind = H5Tget_class(type.id());
+  const bool one = H5Sget_simple_extent_npoints(space.id()) == 1;
+  if (!one || (kind != H5T_INTEGER && kind != H5T_FLOAT)) return H5T_NO_CLASS;
+  try {
+    element_of(type.id());
+  } catch (const Error&) {
+    return H5T_NO_CLASS;
+  }
+  return kind;
 }
 
 }  // namespace
@@ -184,10 +213,8 @@ Hdf5Array Hdf5File::describe(std::int64_t dataset, const std::string& name) cons
   if (H5Pget_layout(properties.id()) == H5D_CHUNKED) {
     std::array<hsize_t, Shape::kMaxRank> dims{};
     check_stored(H5Pget_chunk(properties.id(), Shape::kMaxRank, dims.data()), name, "H5Pget_chunk");
-    array.chunk = array.shape;
-    for (int axis = 0; axis < array.shape.rank(); ++axis) {
-      array.chunk = array.chunk.with(axis, static_cast<std::int64_t>(dims[axis]));
-    }
+    array.chunk = possible_shape(
+        std::span(dims).first(static_cast<std::size_t>(array.shape.rank())), "its chunks are");
     const int filters = check_stored(H5Pget_nfilters(properties.id()), name, "H5Pget_nfilters");
     for (int i = 0; i < filters; ++i) {
       array.filters.push_back(filter_name(properties.id(), static_cast<unsigned>(i)));
@@ -258,7 +285,7 @@ std::optional<std::vector<std::string>> Hdf5File::texts(const std::string& array
   if (!found.open()) return std::nullopt;
   const Hdf5Handle type(H5Aget_type(found.id()), H5Tclose);
   if (H5Tget_class(type.id()) != H5T_STRING) return std::nullopt;
-  return read_texts(found.id(), path_ + ": attribute " + name);
+  return read_texts(found.id(), path_, path_ + ": attribute " + name);
 }
 
 std::optional<std::string> Hdf5File::text(const std::string& array, const std::string& name) const {
@@ -271,11 +298,7 @@ std::optional<std::int64_t> Hdf5File::integer(const std::string& array,
                                               const std::string& name) const {
   const Hdf5Handle found = attribute(array, name);
   if (!found.open()) return std::nullopt;
-  const Hdf5Handle type(H5Aget_type(found.id()), H5Tclose);
-  const Hdf5Handle space(H5Aget_space(found.id()), H5Sclose);
-  const bool fits =
-      H5Tget_class(type.id()) == H5T_INTEGER && H5Sget_simple_extent_npoints(space.id()) == 1;
-  if (!fits) return std::nullopt;
+  if (class_of_number(found.id()) != H5T_INTEGER) return std::nullopt;
   std::int64_t value = 0;
   check_stored(H5Aread(found.id(), H5T_NATIVE_INT64, &value), path_ + ": attribute " + name,
                "H5Aread");
@@ -285,12 +308,7 @@ std::optional<std::int64_t> Hdf5File::integer(const std::string& array,
 std::optional<double> Hdf5File::real(const std::string& array, const std::string& name) const {
   const Hdf5Handle found = attribute(array, name);
   if (!found.open()) return std::nullopt;
-  const Hdf5Handle type(H5Aget_type(found.id()), H5Tclose);
-  const Hdf5Handle space(H5Aget_space(found.id()), H5Sclose);
-  const H5T_class_t kind = H5Tget_class(type.id());
-  const bool fits =
-      (kind == H5T_INTEGER || kind == H5T_FLOAT) && H5Sget_simple_extent_npoints(space.id()) == 1;
-  if (!fits) return std::nullopt;
+  if (class_of_number(found.id()) == H5T_NO_CLASS) return std::nullopt;
   double value = 0;
   check_stored(H5Aread(found.id(), H5T_NATIVE_DOUBLE, &value), path_ + ": attribute " + name,
                "H5Aread");

@@ -107,7 +107,17 @@ Hdf5RowReader::Hdf5RowReader(const Hdf5File& file, const Hdf5Array& array,
     check_input(offset <= size && count <= size - offset, where, ": lies at byte ", offset, " of ", size,
                 " of the file: the file is damaged or truncated");
   };
-  if (storage_.kind == Hdf5Storage::Kind::kLibrary) library_ = std::make_shared<const Library>(bytes_->path());
+  // No filter shrinks values by more: a damaged size must not cost memory.
+  constexpr std::uint64_t kMostCompression = 1100;
+  if (storage_.kind == Hdf5Storage::Kind::kLibrary) {
+    library_ = std::make_shared<const Library>(bytes_->path());
+  } else {
+    constexpr std::uint64_t kMostUnwritten = std::uint64_t{1} << 30;
+    const std::uint64_t all = static_cast<std::uint64_t>(rows()) * stored_row_bytes();
+    check_input(all <= kMostUnwritten || all / kMostCompression <= size, where, ": is of shape ",
+                array_.shape, ", ", all, " bytes, of which a file of ", size,
+                " cannot hold much: the file is damaged, or was never filled");
+  }
   if (storage_.kind == Hdf5Storage::Kind::kContiguous && storage_.offset != Hdf5Storage::kNowhere) {
     check_place(storage_.offset, static_cast<std::uint64_t>(rows()) * stored_row_bytes());
   }
@@ -120,8 +130,6 @@ Hdf5RowReader::Hdf5RowReader(const Hdf5File& file, const Hdf5Array& array,
   }
   chunks_of_row_ = static_cast<std::size_t>(grid_.elements(1, grid_.rank()));
   chunk_bytes_ = static_cast<std::size_t>(array_.chunk.elements()) * storage_.element.bytes;
-  // No filter shrinks a chunk by more: a damaged size must not cost memory.
-  constexpr std::uint64_t kMostCompression = 1100;
   for (const Hdf5Storage::Chunk& chunk : storage_.chunks) {
     if (chunk.offset == Hdf5Storage::kNowhere) continue;
     check_place(chunk.offset, chunk.bytes);
@@ -212,6 +220,16 @@ void Hdf5RowReader::read_chunks(std::int64_t begin, std::int64_t end, std::byte*
   const std::int64_t rows_each = array_.chunk[0];
   for (std::int64_t band = begin / rows_each; band * rows_each < end; ++band) {
     const std::int64_t first = band * rows_each;
+    const auto chunks =
+        std::span(storage_.chunks)
+            .subspan(static_cast<std::size_t>(band) * chunks_of_row_, chunks_of_row_);
+    if (std::ranges::all_of(
+            chunks, [](const auto& chunk) { return chunk.offset == Hdf5Storage::kNowhere; })) {
+      const std::int64_t low = std::max(first, begin), high = std::min(first + rows_each, end);
+      fill(to + static_cast<std::size_t>(low - begin) * stored_row_bytes(),
+           static_cast<std::size_t>(high - low) * stored_row_bytes());
+      continue;
+    }
     // Chunks of whole rows that are wanted whole are decoded where they belong.
     const bool direct = chunks_of_row_ == 1 && array_.chunk.slice(1, array_.chunk.rank()) ==
                                                    array_.shape.slice(1, array_.shape.rank()) &&

@@ -66,11 +66,11 @@ std::uint64_t base_of_chunks(hid_t file, hid_t dataset, const std::string& path,
   const Hdf5Handle creation(H5Fget_create_plist(file), H5Pclose);
   hsize_t block = 0;
   if (H5Pget_userblock(creation.id(), &block) < 0 || block == 0) return 0;
+  const ReadOnlyFile content(path);
+  if (offset > content.size() || bytes > content.size() - offset) return 0;
   std::vector<std::byte> raw(bytes), read(bytes);
   std::uint32_t mask = 0;
   if (H5Dread_chunk(dataset, H5P_DEFAULT, where.data(), &mask, raw.data()) < 0) return block;
-  const ReadOnlyFile content(path);
-  if (offset + bytes > content.size()) return 0;
   content.read(offset, bytes, read.data());
   return std::memcmp(raw.data(), read.data(), bytes) == 0 ? 0 : block;
 }
@@ -107,11 +107,18 @@ Hdf5Storage Hdf5File::storage(const Hdf5Array& array) const {
       if (offset != HADDR_UNDEF) out.offset = offset;
       return out;
     }
-    case H5D_COMPACT:
+    case H5D_COMPACT: {
+      // The library reads as much as the extents claim.
+      const std::uint64_t needed =
+          static_cast<std::uint64_t>(array.shape.elements()) * out.element.bytes;
+      check_input(array.stored_bytes == needed, where, ": is of shape ", array.shape, ", ", needed,
+                  " bytes, but its description holds ", array.stored_bytes,
+                  ": the file is damaged");
       out.kind = Hdf5Storage::Kind::kCompact;
       out.content.resize(static_cast<std::size_t>(array.rows()) * array.row_bytes());
       read(array, 0, array.rows(), out.content.data());
       return out;
+    }
     case H5D_CHUNKED:
       break;
     default:

@@ -131,6 +131,19 @@ TEST_F(NumpyTest, DamagedFilesAreRefusedWithoutTakingMemory) {
                 path("a.npy") + ": is not a NumPy array");
 }
 
+// A shard would refuse them when all is read.
+TEST_F(NumpyTest, NamesThatAShardCannotHold) {
+  const std::string folder = std::string(LOCKSTEP_SOURCE_DIR) + "/tests/fuzz/corpus/npz/";
+  for (const auto& [file, reason] :
+       {std::pair{"within.npz",
+                  "arrays are named \"x\" and \"x/y\", which a shard cannot hold together"},
+        {"nameless.npz", "an array is named \"\", which is no name for an array of a shard"}}) {
+    EXPECT_EQ(refused(folder + file),
+              folder + file + ": " + reason + "; choose arrays with --x and --y");
+  }
+  EXPECT_EQ(open(folder + "within.npz", {{"x", "x/y"}})->arrays().at(0).name, "x");
+}
+
 TEST_F(NumpyTest, DamagedArchives) {
   const std::string good = local_files().read(fixture("types.npz"));
   EXPECT_STARTS(refused(file("a.npz", good.substr(0, good.size() / 2))),

@@ -75,6 +75,12 @@ def make_npz():
         archive.writestr("notes.txt", "no array")
         archive.writestr("x.npy", (FIXTURES / "import/x.npy").read_bytes())
     write("npz/other.npz", out.getvalue())
+    for name, arrays in (("same", ("x", "x")), ("nameless", ("", "y")), ("within", ("x", "x/y"))):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            for array in arrays:
+                archive.writestr(f"{array}.npy", (FIXTURES / "import/x.npy").read_bytes())
+        write(f"npz/{name}.npz", out.getvalue())
 
 
 def make_text():
@@ -114,6 +120,13 @@ def make_hdf5():
                     y.attrs["class_names"] = np.array([b"one", b"two", b"three"])
                     y.attrs["xxh3"] = np.bytes_("0123456789abcdef")
                     f.attrs["vocabulary"] = 5
+    # A name of two texts where netCDF has one; arrays that are claimed but never written.
+    with h5py.File(HERE / "hdf5/claims-v110.h5", "w", libver="v110") as f:
+        x = f.create_dataset("x", data=np.arange(3, dtype="f4"))
+        x.attrs["CLASS"] = np.bytes_("DIMENSION_SCALE")
+        x.attrs["NAME"] = np.array([b"This is a netCDF dimension", b"but not a netCDF variable"])
+        f.create_dataset("most", (2**46, 4), "f4")
+        f.create_dataset("chunks", (3,), "f4", maxshape=(None,), chunks=(2**29,))
     with h5py.File(HERE / "hdf5/virtual.h5", "w", libver="v110") as f:
         f.create_dataset("a", data=np.arange(4, dtype="f4"))
         layout = h5py.VirtualLayout((4,), "f4")
