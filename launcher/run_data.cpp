@@ -37,13 +37,17 @@ std::shared_ptr<Dataset> describe_dataset(const Config& config, const std::vecto
   return Dataset::describe(sources, arrays, static_cast<std::size_t>(block));
 }
 
-// What must be equal on all ranks before they share memory.
-std::string layout_of(const Dataset& dataset) {
+// What must be equal on all ranks before they share memory: each reads a part of it, from its own files. Of data that is
+// soon read the values count; of more, how it is stored.
+std::string identity_of(const Dataset& dataset) {
+  constexpr std::size_t kSoonRead = std::size_t{64} << 20;
+  const bool small = dataset.bytes() <= kSoonRead;
   std::string out = text(dataset.size(), " rows in ", dataset.files().size(), " files");
   for (const DatasetArray& array : dataset.arrays()) {
     out += text(", ", array.name, ' ', name_of(array.dtype), ' ', array.sample);
   }
-  return out;
+  return text(out, ", ", small ? "values " : "storage ",
+              hex_of(small ? dataset.fingerprint_of_values() : dataset.fingerprint()));
 }
 
 // Which arrays of each dataset are held.
@@ -72,7 +76,13 @@ std::vector<std::vector<bool>> choose_held(const Config& config, const std::vect
 
 // Reads what is held, once for each node. All ranks call it.
 void hold(const Config& config, Communicator& communicator, const std::vector<std::shared_ptr<Dataset>>& datasets, int threads) {
-  for (const auto& dataset : datasets) agree(communicator, {{"dataset " + dataset->files().front(), layout_of(*dataset)}});
+  if (communicator.size() > 1) {
+    std::vector<Claim> claims;
+    together(communicator, [&] {
+      for (const auto& dataset : datasets) claims.push_back({"dataset " + dataset->files().front(), identity_of(*dataset)});
+    });
+    agree(communicator, claims);
+  }
   std::vector<std::vector<bool>> held;
   std::size_t bytes = 0;
   together(communicator, [&] {
