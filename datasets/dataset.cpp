@@ -270,6 +270,7 @@ bool Dataset::rows_alone(int array) const {
 void Dataset::read(int array, Range rows, std::byte* to, Scratch& scratch) const {
   require(rows.begin >= 0 && rows.begin <= rows.end && rows.end <= size_, "rows [", rows.begin, ", ", rows.end,
           ") of ", size_);
+  if (rows.size() == 0) return;
   if (held(array)) {
     const std::size_t row_bytes = row_bytes_[static_cast<std::size_t>(array)];
     std::memcpy(to, row(array, rows.begin), static_cast<std::size_t>(rows.size()) * row_bytes);
