@@ -63,13 +63,6 @@ std::string described(DType dtype, const Shape& sample) {
   return text(name_of(dtype), " samples of ", sample);
 }
 
-// Memory on cache lines, freed with the last owner.
-std::shared_ptr<std::byte> own_memory(std::size_t bytes) {
-  constexpr std::align_val_t kLine{64};
-  auto* const memory = static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), kLine));
-  return {memory, [](std::byte* data) { ::operator delete(data, std::align_val_t{64}); }};
-}
-
 // Arrays begin on cache lines.
 std::size_t on_line(std::size_t bytes) {
   return (bytes + 63) / 64 * 64;
@@ -95,7 +88,7 @@ std::shared_ptr<const Dataset> Dataset::open(const std::vector<std::string>& sou
                        gibibytes(static_cast<double>(bytes)), " of samples do not fit into ",
                        gibibytes(static_cast<double>(limit)), " of memory");
   }
-  dataset->hold(all, own_memory(bytes));
+  dataset->hold(all, line_memory(bytes));
   dataset->load(0, 1, 1);
   return dataset;
 }
@@ -194,7 +187,7 @@ std::shared_ptr<const Dataset> Dataset::from_memory(const std::string& name,
   dataset->check_some();
   dataset->cut_into_blocks(kBlockBytes);
   const std::vector<bool> all(arrays.size(), true);
-  dataset->hold(all, own_memory(dataset->bytes_to_hold(all)));
+  dataset->hold(all, line_memory(dataset->bytes_to_hold(all)));
   for (std::size_t a = 0; a < arrays.size(); ++a) {
     std::ranges::copy(arrays[a].bytes, dataset->values_[a]);
   }

@@ -1,22 +1,15 @@
 #include "dist/node_share.h"
 
 #include <algorithm>
-#include <new>
 #include <sstream>
 #include <unistd.h>
 
 #include "core/base/error.h"
+#include "core/base/machine.h"
 #include "dist/agree.h"
 
 namespace lockstep {
 namespace {
-
-std::shared_ptr<std::byte> own_memory(std::size_t bytes) {
-  constexpr std::align_val_t kLine{64};
-  void* const memory = ::operator new(std::max<std::size_t>(bytes, 1), kLine, std::nothrow);
-  if (memory == nullptr) environment_failed("there are no ", bytes, " bytes of memory for the data");
-  return {static_cast<std::byte*>(memory), [](std::byte* data) { ::operator delete(data, std::align_val_t{64}); }};
-}
 
 std::shared_ptr<std::byte> heap_memory(SharedHeap& heap, std::size_t bytes) {
   auto* const memory = static_cast<std::byte*>(heap.allocate(std::max<std::size_t>(bytes, 1)));
@@ -44,7 +37,7 @@ NodeShare share_on_node(Communicator& communicator, std::size_t bytes) {
   std::string offer;
   together(communicator, [&] {
     if (share.part > 0) return;
-    share.memory = shared ? heap_memory(*heap, bytes) : own_memory(bytes);
+    share.memory = shared ? heap_memory(*heap, bytes) : line_memory(bytes);
     SharedRef ref;
     if (shared && heap->locate(share.memory.get(), ref)) {
       offer = text(getpid(), ' ', heap->file(), ' ', ref.block, ' ', ref.block_bytes, ' ', ref.offset);
