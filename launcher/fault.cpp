@@ -88,8 +88,8 @@ Fault parse_fault(const std::string& text) {
   bad_input("--inject: there is no fault '", name, "'; expected one of ", all);
 }
 
-void check_faults(const std::vector<Fault>& faults, const Training& training) {
-  const int world = const_cast<Training&>(training).worker().world_size();
+void check_faults(const std::vector<Fault>& faults, Training& training) {
+  const int world = training.worker().world_size();
   for (const Fault& fault : faults) {
     check_input(fault.rank < world, "--inject: rank ", fault.rank, " of ", world, " workers, counted from 0");
     check_input(fault.kind != FaultKind::kNan || training.first_input_can_be_nan(), "--inject nan: array \"",

@@ -34,7 +34,7 @@ struct Fault {
 Fault parse_fault(const std::string& text);
 
 // Throws bad_input where one of them is impossible.
-void check_faults(const std::vector<Fault>& faults, const Training& training);
+void check_faults(const std::vector<Fault>& faults, Training& training);
 
 // Commits those that are due on this rank before `step`.
 void commit_faults(const std::vector<Fault>& faults, std::int64_t step, Training& training);
