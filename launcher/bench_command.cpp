@@ -1,9 +1,10 @@
 // lockstep bench allreduce: what the exchange of a training costs, size by size, against MPI_Allreduce and against
 // memory, measured in turn in the same run.
 //
-// The exchange is the one of a step, bucket by bucket, each rank with one microbatch: from kLeastSharded bytes on the kernels of tree_reduce
-// and gather_state on shared memory, as gradients and parameters; below tree_all_reduce, as loss and norm. The limit is what memory allows: the bytes that an exchange must at least read and write on each rank,
-// copied by all ranks at once.
+// The exchange is the one of a step, bucket by bucket, each rank with one microbatch: from kLeastSharded bytes on the
+// kernels of tree_reduce and gather_state on shared memory, as gradients and parameters; below tree_all_reduce, as loss
+// and norm. The limit is what memory allows: the bytes that an exchange must at least read and write on each rank, copied
+// by all ranks at once.
 #include <algorithm>
 #include <cstdio>
 #include <functional>
@@ -21,9 +22,8 @@ namespace lockstep {
 namespace {
 
 constexpr std::int64_t kLeastSharded = 8192;
-constexpr std::int64_t kBucketBytes = kDefaultBucketBytes;
 constexpr int kRounds = 9;             // of which the median counts
-constexpr double kRoundSeconds = 0.02;
+constexpr double kRoundSeconds = 0.05;
 
 double now() { return static_cast<double>(monotonic_nanoseconds()) * 1e-9; }
 
@@ -72,11 +72,10 @@ class BucketExchange {
 // One size, ready to be exchanged in place.
 class Exchange {
  public:
-  Exchange(Worker& worker, std::int64_t elements)
+  Exchange(Worker& worker, std::int64_t elements, std::int64_t bucket)
       : elements_(elements), memory_(worker.device().allocate(elements * sizeof(float), MemoryKind::kShared)) {
-    constexpr std::int64_t kBucket = kBucketBytes / sizeof(float);
-    for (std::int64_t at = 0; at < elements; at += kBucket) {
-      buckets_.emplace_back(worker, values() + at, std::min(kBucket, elements - at));
+    for (std::int64_t at = 0; at < elements; at += bucket) {
+      buckets_.emplace_back(worker, values() + at, std::min(bucket, elements - at));
     }
   }
 
@@ -101,11 +100,13 @@ class Bench {
  public:
   // `fresh`: each rank writes its whole buffer before each call, as a backward pass does; the time of writing is
   // taken off.
-  Bench(Worker& worker, bool fresh) : worker_(worker), communicator_(worker.communicator()), fresh_(fresh) {}
+  Bench(Worker& worker, const BenchAllReduceCommand& command)
+      : worker_(worker), communicator_(worker.communicator()), fresh_(command.fresh),
+        bucket_(command.bucket_bytes / static_cast<std::int64_t>(sizeof(float))) {}
 
   Row measure(std::int64_t bytes) {
     const std::int64_t elements = bytes / 4;
-    Exchange exchange(worker_, elements);
+    Exchange exchange(worker_, elements, bucket_);
     check(exchange, elements);
     std::vector<float> plain(elements, 0.0f);
     // A rank reads all partial sums of its chunk and writes the sum; then it reads and writes the others' chunks.
@@ -158,7 +159,9 @@ class Bench {
     return slowest;
   }
 
+  // The first calls are not counted: they find in the caches what another contender left there.
   double loop(const std::function<void()>& body, float* written, std::int64_t elements, int repeats) {
+    for (int i = 0; i < 3; ++i) body();
     barrier(communicator_, "barrier");
     const double begin = now();
     for (int i = 0; i < repeats; ++i) {
@@ -176,6 +179,7 @@ class Bench {
   Worker& worker_;
   Communicator& communicator_;
   const bool fresh_;
+  const std::int64_t bucket_;  // elements
 };
 
 double rate(const Row& row, double seconds) { return static_cast<double>(row.bytes) / seconds / 1e9; }
@@ -186,10 +190,20 @@ void print_head(int world) {
               "of limit");
 }
 
+// A fresh call's time is a difference: of very small sizes it can drown in the noise, and then says nothing.
+std::string cell(bool known, const char* format, double value) {
+  char out[32] = "-";
+  if (known) std::snprintf(out, sizeof(out), format, value);
+  return out;
+}
+
 void print_row(const Row& row) {
-  std::printf("%12lld %12.2f %8.3f %12.2f %8.3f %12.2f %7.2fx %7.0f%%\n", static_cast<long long>(row.bytes),
-              row.exchange * 1e6, rate(row, row.exchange), row.mpi * 1e6, rate(row, row.mpi), row.memory * 1e6,
-              row.mpi / row.exchange, 100 * row.memory / row.exchange);
+  const bool exchange = row.exchange > 0, mpi = row.mpi > 0;
+  std::printf("%12lld %12s %8s %12s %8s %12.2f %8s %8s\n", static_cast<long long>(row.bytes),
+              cell(exchange, "%.2f", row.exchange * 1e6).c_str(), cell(exchange, "%.3f", rate(row, row.exchange)).c_str(),
+              cell(mpi, "%.2f", row.mpi * 1e6).c_str(), cell(mpi, "%.3f", rate(row, row.mpi)).c_str(), row.memory * 1e6,
+              cell(exchange && mpi, "%.2fx", row.mpi / row.exchange).c_str(),
+              cell(exchange, "%.0f%%", 100 * row.memory / row.exchange).c_str());
   std::fflush(stdout);
 }
 
@@ -199,7 +213,7 @@ int run_command(const BenchAllReduceCommand& command, const ProgramContext& cont
   Worker worker(join_world(context.environment.world, 300), 1);
   check_input(worker.world_size() > 1, "bench allreduce: one worker has nothing to exchange; start it under mpirun -n 2");
   const bool first = worker.rank() == 0;
-  Bench bench(worker, command.fresh);
+  Bench bench(worker, command);
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   if (first && !command.json) print_head(worker.world_size());
   for (std::int64_t bytes = command.min_bytes; bytes <= command.max_bytes; bytes *= 4) {

@@ -190,11 +190,13 @@ Command parse_bench_allreduce(const Arguments& given) {
                    "against MPI_Allreduce and against copying in memory. Start it under mpirun -n N.");
   line.add()("min", value("BYTES"), "smallest size; 4 without it")(
       "max", value("BYTES"), "largest size; 256 MiB without it")(
+      "bucket", value("BYTES"), "exchanged at a time, as train.bucket_bytes; 1 MiB without it")(
       "fresh", "write the buffers before each call, as a backward pass does")("json", "print JSON");
   if (auto help = line.parse(given)) return *help;
   BenchAllReduceCommand command;
   command.min_bytes = line.number("min", 4, command.min_bytes);
   command.max_bytes = line.number("max", command.min_bytes, command.max_bytes);
+  command.bucket_bytes = line.number("bucket", 4, command.bucket_bytes);
   command.fresh = line.flag("fresh");
   command.json = line.flag("json");
   return command;

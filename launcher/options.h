@@ -13,6 +13,7 @@
 #include "datasets/import/format_options.h"
 #include "datasets/import/shard_writer.h"
 #include "datasets/synthesize/kind.h"
+#include "dist/buckets.h"
 #include "launcher/launch_options.h"
 
 namespace lockstep {
@@ -93,6 +94,7 @@ struct ReportCommand {
 
 struct BenchAllReduceCommand {
   std::int64_t min_bytes = 4, max_bytes = std::int64_t{256} << 20;
+  std::int64_t bucket_bytes = kDefaultBucketBytes;  // exchanged at a time
   bool fresh = false;  // buffers are written before each call
   bool json = false;
 };
