@@ -92,6 +92,7 @@ Result load(const std::shared_ptr<const Dataset>& dataset, int threads, int epoc
   CpuDevice device(1);
   BatchQueue queue(loader, device,
                    {.threads = threads,
+                    .may_spin = threads < static_cast<int>(std::thread::hardware_concurrency()),
                     .range_of = [](std::int64_t samples) { return Range{0, samples}; },
                     .microbatches = {0, kLanes},
                     .memory = kMemory});

@@ -1,6 +1,7 @@
 #include "datasets/batch_queue.h"
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 
 #include "core/base/error.h"
@@ -105,6 +106,19 @@ void BatchQueue::tell_change() {
   changed_.notify_all();
 }
 
+// To wake the caller costs the thread that fills about as much as to fill a small batch.
+void BatchQueue::wait_for_change(std::unique_lock<std::mutex>& lock) {
+  constexpr auto kLooking = std::chrono::microseconds(200);
+  const std::uint64_t seen = changes_;
+  if (options_.may_spin) {
+    const auto until = std::chrono::steady_clock::now() + kLooking;
+    lock.unlock();
+    while (changes_ == seen && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    lock.lock();
+  }
+  changed_.wait(lock, [&] { return changes_ != seen; });
+}
+
 // Memory for the largest part so far.
 void BatchQueue::reserve(Slot& slot, std::int64_t samples) {
   const auto at_least = [&](Memory& memory, std::size_t bytes_of_sample) {
@@ -139,7 +153,7 @@ const FilledBatch& BatchQueue::next() {
   while (!(slot.number == number && slot.filled)) {
     if (failure_ && number >= failed_at_) std::rethrow_exception(failure_);
     if (options_.threads > 0) {
-      changed_.wait(lock);
+      wait_for_change(lock);
     } else {
       require(work(lock, scratch_[0]), "a batch that cannot be filled");
     }

@@ -7,6 +7,7 @@
 // One thread calls start() and next().
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +24,8 @@
 namespace lockstep {
 
 struct BatchQueueOptions {
-  int threads = 0;  // that fill; 0: the caller's
+  int threads = 0;        // that fill; 0: the caller's
+  bool may_spin = false;  // there is a core for each of them and one for the caller: it may look before it sleeps
   // This worker's part of a batch of that many samples. Called by any thread.
   std::function<Range(std::int64_t batch_size)> range_of;
   Range microbatches = {};  // that this worker computes of a full batch: the lanes that it streams
@@ -71,6 +73,7 @@ class BatchQueue {
   // Fills a batch or reads a block; false where there is nothing to do now. `lock` is released meanwhile.
   bool work(std::unique_lock<std::mutex>& lock, Loader::Scratch& scratch);
   void tell_change();
+  void wait_for_change(std::unique_lock<std::mutex>& lock);
   void reserve(Slot& slot, std::int64_t samples);
 
   const Loader& loader_;
@@ -83,7 +86,7 @@ class BatchQueue {
   std::int64_t epoch_ = 0, batch_ = 0;  // of the batch that is filled next
   std::int64_t to_fill_ = 0, end_ = 0;  // its number, and that of the last one and one more
   std::int64_t to_take_ = 0;            // number of the batch that next() gives
-  std::uint64_t changes_ = 0;           // of anything that work depends on
+  std::atomic<std::uint64_t> changes_ = 0;  // of anything that work depends on; made under the mutex
   bool stopping_ = false;
   std::exception_ptr failure_;
   std::int64_t failed_at_ = 0;  // number of the batch that cannot be filled; those before can

@@ -42,6 +42,9 @@ struct BlockStream::Group {
   OpenPiece& piece(std::int64_t place) {
     return pieces[piece_at[static_cast<std::size_t>(place - places.begin)]];
   }
+  // The piece to read next. REQUIRES: claimed < order.size().
+  OpenPiece& unread() { return pieces[order[claimed]]; }
+  const OpenPiece& unread() const { return pieces[order[claimed]]; }
 };
 
 struct BlockStream::Lane {
@@ -72,9 +75,9 @@ struct BlockStream::Lane {
 };
 
 struct BlockStream::Task {
-  Group* group = nullptr;
   OpenPiece* piece = nullptr;
   Slot* slot = nullptr;
+  Range coming = {};  // positions of the piece that is next in the lane; empty where there is none
 };
 
 BlockStream::BlockStream(const Subset& subset, const WindowOrder& order, BlockStreamOptions options)
@@ -177,36 +180,43 @@ bool BlockStream::open_next_group(Lane& lane) {
 
 // ---- Reading -----------------------------------------------------------------------------------
 
+// The group of the lane that has the next piece to read; null where there is none, or not yet.
+BlockStream::Group* BlockStream::unread_group(Lane& lane) {
+  for (const auto& group : lane.open) {
+    if (group->claimed < group->order.size()) return group.get();
+  }
+  constexpr std::size_t kGroupsOpen = 2;
+  return lane.open.size() < kGroupsOpen && open_next_group(lane) ? lane.open.back().get() : nullptr;
+}
+
 bool BlockStream::claim(Task& task) {
   const std::lock_guard lock(mutex_);
-  Group* first_group = nullptr;
+  Lane* first_lane = nullptr;
   std::int64_t first_batch = 0;
   for (const auto& lane : lanes_) {
-    Group* group = nullptr;
-    for (const auto& one : lane->open) {
-      if (group == nullptr && one->claimed < one->order.size()) group = one.get();
-    }
-    constexpr std::size_t kGroupsOpen = 2;
-    if (group == nullptr && lane->open.size() < kGroupsOpen && open_next_group(*lane)) group = lane->open.back().get();
+    const Group* const group = unread_group(*lane);
     if (group == nullptr) continue;
-    const std::int64_t place = group->pieces[group->order[group->claimed]].first_place;
+    const std::int64_t place = group->unread().first_place;
     const std::int64_t batch =
         number_of(place / lane->size, std::min(place % lane->size / lane->places_each, order_.batches() - 1));
-    if (first_group != nullptr && batch >= first_batch) continue;
-    first_group = group;
+    if (first_lane != nullptr && batch >= first_batch) continue;
+    first_lane = lane.get();
     first_batch = batch;
   }
-  if (first_group == nullptr) return false;
+  if (first_lane == nullptr) return false;
   if (free_.empty()) {
     if (slots_.size() >= most_slots_ && first_batch > asked_for_) return false;
     slots_.push_back(std::make_unique<Slot>());
     free_.push_back(slots_.back().get());
   }
-  task.group = first_group;
-  task.piece = &first_group->pieces[first_group->order[first_group->claimed++]];
+  Group& group = *unread_group(*first_lane);
+  task.piece = &group.unread();
+  ++group.claimed;
   task.slot = free_.back();
   free_.pop_back();
   task.piece->state = PieceState::kReading;
+  const Group* const next = unread_group(*first_lane);
+  if (next != nullptr) task.coming = next->unread().positions;
   return true;
 }
 
@@ -214,6 +224,10 @@ void BlockStream::read(const Task& task, Dataset::Scratch& scratch) {
   const Range rows = rows_of(task.piece->positions);
   Slot& slot = *task.slot;
   slot.first_row = rows.begin;
+  if (task.coming.size() > 0) {  // the disk works while this piece is decoded
+    const Range coming = rows_of(task.coming);
+    for (const int array : options_.arrays) subset_.dataset->expect(array, coming);
+  }
   for (const int array : options_.expected) subset_.dataset->expect(array, rows);
   slot.bytes.resize(options_.arrays.size());
   for (std::size_t a = 0; a < options_.arrays.size(); ++a) {

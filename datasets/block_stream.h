@@ -20,7 +20,7 @@ namespace lockstep {
 
 struct BlockStreamOptions {
   std::vector<int> arrays;         // of the dataset, whose blocks are read
-  std::vector<int> expected = {};  // whose blocks the system is told of
+  std::vector<int> expected = {};  // not read, but the system is told of their blocks
   Range lanes;              // that this worker reads
   std::size_t memory = std::size_t{256} << 20;  // bytes for blocks
   // Called for each stretch of rows that was read: throws where values are not as they should be.
@@ -65,6 +65,7 @@ class BlockStream {
   struct Lane;
   struct Task;
 
+  Group* unread_group(Lane& lane);
   bool claim(Task& task);
   void read(const Task& task, Dataset::Scratch& scratch);
   bool open_next_group(Lane& lane);

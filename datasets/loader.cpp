@@ -43,6 +43,8 @@ Loader::Loader(Subset subset, LoaderOptions options)
   check_input(options_.global_batch >= 1, "the global batch is ", options_.global_batch,
               ", expected at least 1");
   check_input(!options_.inputs.empty(), "no input arrays are named");
+  gapless_ = std::ranges::adjacent_find(subset_.ids, [](std::int64_t a, std::int64_t b) { return b != a + 1; }) ==
+             subset_.ids.end();
   for (const std::int64_t id : subset_.ids) {
     require(id >= 0 && windows.first_row(id) + windows.span() <= dataset.size(), "sample ", id, " of ", dataset.size(),
             " rows");
@@ -143,7 +145,7 @@ void Loader::check_column(const Column& column) const {
   }
 }
 
-void Loader::convert_once(Column& column, std::size_t& room) const {
+void Loader::convert_once(Column& column, std::size_t& room) {
   const Dataset& dataset = *subset_.dataset;
   const DatasetArray& about = dataset.arrays()[static_cast<std::size_t>(column.array)];
   if (!dataset.held(column.array) || !column.elements.empty() || !column.numbers.empty()) return;
@@ -151,6 +153,12 @@ void Loader::convert_once(Column& column, std::size_t& room) const {
   if (about.dtype == column.dtype && column.normalization.scale.empty()) {
     column.copied = dataset.row(column.array, 0);
     return;
+  }
+  for (const Column* other : columns()) {  // a series is input and target
+    if (other->array == column.array && other->dtype == column.dtype && other->normalization == column.normalization) {
+      column.copied = other->copied;
+    }
+    if (column.copied != nullptr) return;
   }
   const std::size_t bytes = column.copied_row_bytes * static_cast<std::size_t>(dataset.size());
   if (bytes > room) return;
@@ -282,6 +290,14 @@ void Loader::find_positions(std::int64_t epoch, std::int64_t batch, Range range,
   std::copy_n(order->positions.begin() + first, range.size(), scratch.positions.begin());
 }
 
+// The samples at scratch.positions. Ids without a gap are not looked up: that is a miss of the cache for each.
+void Loader::find_ids(Scratch& scratch) const {
+  scratch.ids.resize(scratch.positions.size());
+  std::ranges::transform(scratch.positions, scratch.ids.begin(), [this](std::int64_t position) {
+    return gapless_ ? subset_.ids.front() + position : subset_.ids[static_cast<std::size_t>(position)];
+  });
+}
+
 void Loader::fill(std::int64_t epoch, std::int64_t batch, Range range, const BatchBuffers& to, Scratch& scratch,
                   BlockStream* stream) const {
   const std::int64_t samples = batch_size(batch);
@@ -299,9 +315,7 @@ void Loader::fill(std::int64_t epoch, std::int64_t batch, Range range, const Bat
   } else {
     find_positions(epoch, batch, range, scratch);
   }
-  scratch.ids.resize(scratch.positions.size());
-  std::ranges::transform(scratch.positions, scratch.ids.begin(),
-                         [this](std::int64_t position) { return subset_.ids[static_cast<std::size_t>(position)]; });
+  find_ids(scratch);
 
   for (std::size_t i = 0; i < to.inputs.size(); ++i) {
     if (to.inputs[i] != nullptr) fill_column(inputs_[i], epoch, static_cast<std::byte*>(to.inputs[i]), scratch, located);
@@ -314,27 +328,33 @@ void Loader::fill(std::int64_t epoch, std::int64_t batch, Range range, const Bat
 }
 
 void Loader::fill_column(const Column& column, std::int64_t epoch, std::byte* out, Scratch& scratch, bool located) const {
-  if (column.copied != nullptr) {
-    const std::size_t bytes = column.bytes, row_bytes = column.copied_row_bytes;
-    const Windows& windows = subset_.windows;
-    const std::byte* from = column.copied + static_cast<std::size_t>(column.first_row) * row_bytes;
-    if (bytes == sizeof(std::uint32_t)) {  // one number: a copy of known size is much cheaper
-      for (const std::int64_t id : scratch.ids) {
-        std::memcpy(out, from + static_cast<std::size_t>(windows.first_row(id)) * row_bytes, sizeof(std::uint32_t));
-        out += sizeof(std::uint32_t);
-      }
-      return;
-    }
-    for (const std::int64_t id : scratch.ids) {
-      std::memcpy(out, from + static_cast<std::size_t>(windows.first_row(id)) * row_bytes, bytes);
-      out += bytes;
-    }
-    return;
-  }
+  if (column.copied != nullptr) return copy_rows(column, out, scratch);
   if (!located && fill_stretch(column, out, scratch)) return;
   if (fill_rows_alone(column, out, scratch)) return;
   for (std::size_t i = 0; i < scratch.ids.size(); ++i, out += column.bytes) {
     prepare(column, stored_rows(column, i, scratch, located), epoch, scratch.ids[i], out, scratch);
+  }
+}
+
+// Rows of a large array lie far apart: the next ones are asked for while one is copied.
+void Loader::copy_rows(const Column& column, std::byte* out, const Scratch& scratch) const {
+  constexpr std::size_t kAhead = 16;
+  const std::size_t bytes = column.bytes, samples = scratch.ids.size();
+  const auto row_of = [&](std::size_t i) {
+    return column.copied +
+           static_cast<std::size_t>(subset_.windows.first_row(scratch.ids[i]) + column.first_row) * column.copied_row_bytes;
+  };
+  for (std::size_t i = 0; i < samples; ++i, out += bytes) {
+    if (i + kAhead < samples) {
+      const std::byte* const coming = row_of(i + kAhead);
+      __builtin_prefetch(coming);
+      __builtin_prefetch(coming + bytes - 1);
+    }
+    if (bytes == sizeof(std::uint32_t)) {  // one number: a copy of known size is much cheaper
+      std::memcpy(out, row_of(i), sizeof(std::uint32_t));
+    } else {
+      std::memcpy(out, row_of(i), bytes);
+    }
   }
 }
 
@@ -477,11 +497,9 @@ void Loader::mix(std::int64_t epoch, std::int64_t batch, Range range, const Batc
 
 std::vector<std::int64_t> Loader::sample_ids(std::int64_t epoch, std::int64_t batch) const {
   Scratch scratch;
-  std::vector<std::int64_t> out(static_cast<std::size_t>(batch_size(batch)));
   find_positions(epoch, batch, {0, batch_size(batch)}, scratch);
-  std::ranges::transform(scratch.positions, out.begin(),
-                         [this](std::int64_t position) { return subset_.ids[static_cast<std::size_t>(position)]; });
-  return out;
+  find_ids(scratch);
+  return scratch.ids;
 }
 
 }  // namespace lockstep

@@ -146,14 +146,16 @@ class Loader {
 
   Column make_column(const LoaderInput& input, std::int64_t first_row, std::int64_t rows) const;
   void check_column(const Column& column) const;
-  void convert_once(Column& column, std::size_t& room) const;
+  void convert_once(Column& column, std::size_t& room);
   void check_target(const Column& target) const;
   void check_weights(const Column& weights) const;
   void choose_source(Column& column);
   void make_window();
   std::vector<Column*> columns();
   void find_positions(std::int64_t epoch, std::int64_t batch, Range range, Scratch& scratch) const;
+  void find_ids(Scratch& scratch) const;
   void fill_column(const Column& column, std::int64_t epoch, std::byte* out, Scratch& scratch, bool located) const;
+  void copy_rows(const Column& column, std::byte* out, const Scratch& scratch) const;
   bool fill_rows_alone(const Column& column, std::byte* out, Scratch& scratch) const;
   bool fill_stretch(const Column& column, std::byte* out, Scratch& scratch) const;
   const std::byte* stored_rows(const Column& column, std::size_t i, Scratch& scratch, bool located) const;
@@ -162,6 +164,7 @@ class Loader {
   void mix(std::int64_t epoch, std::int64_t batch, Range range, const BatchBuffers& to, Scratch& scratch) const;
 
   Subset subset_;
+  bool gapless_ = false;  // the subset's ids count up by one
   LoaderOptions options_;
   std::vector<Column> inputs_;
   std::optional<Column> target_, weights_;

@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "core/base/error.h"
-#include "core/base/random.h"
+#include "datasets/shuffle.h"
 
 namespace lockstep {
 
@@ -12,10 +12,7 @@ void fill_epoch_order(SampleOrder order, std::uint64_t seed, std::int64_t epoch,
                       std::span<std::int64_t> out) {
   std::iota(out.begin(), out.end(), std::int64_t{0});
   if (order == SampleOrder::kSequential) return;
-  const RandomStream random(seed, Purpose::kShuffle);
-  for (std::size_t i = out.size(); i-- > 1;) {
-    std::swap(out[i], out[random.below(i + 1, static_cast<std::uint32_t>(epoch), i)]);
-  }
+  shuffle(RandomStream(seed, Purpose::kShuffle), static_cast<std::uint32_t>(epoch), 0, out);
 }
 
 std::int64_t batches_per_epoch(std::int64_t count, std::int64_t global_batch) {

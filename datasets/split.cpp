@@ -6,15 +6,10 @@
 #include <numeric>
 
 #include "core/base/error.h"
-#include "core/base/random.h"
+#include "datasets/shuffle.h"
 
 namespace lockstep {
 namespace {
-
-// Fisher and Yates' shuffle, O(n). Element i draws from its own counter of `random`.
-void shuffle(const RandomStream& random, std::vector<std::int64_t>& ids) {
-  for (std::size_t i = ids.size(); i-- > 1;) std::swap(ids[i], ids[random.below(i + 1, 0, i)]);
-}
 
 std::int64_t test_count(std::int64_t count, double test_fraction) {
   check_input(test_fraction > 0.0 && test_fraction < 1.0, "split: the test part is ", test_fraction,
@@ -46,7 +41,7 @@ Split split(std::uint64_t seed, std::int64_t count, double test_fraction) {
   const std::int64_t tests = test_count(count, test_fraction);
   std::vector<std::int64_t> ids(static_cast<std::size_t>(count));
   std::iota(ids.begin(), ids.end(), std::int64_t{0});
-  shuffle(RandomStream(seed, Purpose::kSplit), ids);
+  shuffle(RandomStream(seed, Purpose::kSplit), 0, 0, ids);
   Split out;
   cut(ids, tests, out);
   sort_parts(out);
@@ -87,7 +82,7 @@ Split split_stratified(std::uint64_t seed, std::span<const std::int32_t> labels,
   Split out;
   for (const Share& share : shares) {
     std::vector<std::int64_t>& ids = by_label[share.label];
-    shuffle(RandomStream(seed, Purpose::kSplit, static_cast<std::uint32_t>(share.label) + 1), ids);
+    shuffle(RandomStream(seed, Purpose::kSplit, static_cast<std::uint32_t>(share.label) + 1), 0, 0, ids);
     cut(ids, share.tests, out);
   }
   sort_parts(out);

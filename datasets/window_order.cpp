@@ -4,22 +4,15 @@
 #include <numeric>
 
 #include "core/base/error.h"
-#include "core/base/random.h"
 #include "datasets/microbatches.h"
 #include "datasets/sampler.h"
+#include "datasets/shuffle.h"
 
 namespace lockstep {
 namespace {
 
 // Streams of Purpose::kShuffle; the full shuffle is stream 0.
 constexpr std::uint32_t kBlocksStream = 1, kSamplesStream = 2;
-
-// Fisher and Yates' shuffle. Draw i has the counter `first` + i.
-void shuffle(const RandomStream& random, std::int64_t epoch, std::uint64_t first, std::span<std::int64_t> out) {
-  for (std::size_t i = out.size(); i-- > 1;) {
-    std::swap(out[i], out[random.below(i + 1, static_cast<std::uint32_t>(epoch), first + i)]);
-  }
-}
 
 }  // namespace
 
@@ -68,7 +61,8 @@ Range WindowOrder::places_of(std::int64_t lane, std::int64_t batch) const {
 std::vector<std::vector<WindowOrder::Group>> WindowOrder::groups(std::int64_t epoch) const {
   std::vector<std::int64_t> sequence(blocks_.size());
   std::iota(sequence.begin(), sequence.end(), std::int64_t{0});
-  if (options_.shuffled) shuffle(RandomStream(options_.seed, Purpose::kShuffle, kBlocksStream), epoch, 0, sequence);
+  const RandomStream random(options_.seed, Purpose::kShuffle, kBlocksStream);
+  if (options_.shuffled) shuffle(random, static_cast<std::uint32_t>(epoch), 0, sequence);
 
   std::vector<std::vector<Group>> out(lane_sizes_.size());
   std::size_t next = 0;       // in the sequence
@@ -109,7 +103,8 @@ void WindowOrder::fill(std::int64_t epoch, std::int64_t lane, const Group& group
   }
   if (!options_.shuffled) return;
   const auto first = static_cast<std::uint64_t>(lane_begins_[static_cast<std::size_t>(lane)] + group.places.begin);
-  shuffle(RandomStream(options_.seed, Purpose::kShuffle, kSamplesStream), epoch, first, out);
+  const RandomStream random(options_.seed, Purpose::kShuffle, kSamplesStream);
+  shuffle(random, static_cast<std::uint32_t>(epoch), first, out);
 }
 
 std::int64_t WindowOrder::batches() const { return batches_per_epoch(samples_, options_.global_batch); }

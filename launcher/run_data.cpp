@@ -1,7 +1,9 @@
 #include "launcher/run_data.h"
 
-#include <algorithm>
 #include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
@@ -380,11 +382,13 @@ std::int64_t blocks_of_group(const Config& config, const Dataset& dataset, std::
   return std::max<std::int64_t>(1, config.data.memory / kShuffledPart / (2 * microbatches * block));
 }
 
-// Cores of this worker.
-int own_cores() {
+// Cores of this worker: those it is bound to, or its share of all.
+int own_cores(int workers_of_node) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  const int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  const int share = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) / workers_of_node;
+  return std::clamp(share, 1, allowed);
 }
 
 }  // namespace
@@ -428,11 +432,11 @@ std::unique_ptr<Loader> make_loader(const Config& config, const RunData& data, c
 BatchQueueOptions queue_options(const Config& config, const RunData& data, const Loader& loader) {
   BatchQueueOptions options;
   options.threads = static_cast<int>(config.data.threads);
+  const int spare = own_cores(data.workers_of_node) - static_cast<int>(config.run.threads);
   if (config.data.threads == 0) {
     // A small copy costs less than handing it over; a large one is worth a core that has nothing else to do.
-    constexpr std::size_t kLargeBatch = 16384;
+    constexpr std::size_t kLargeBatch = 65536;
     constexpr int kMostThreads = 4;
-    const int spare = own_cores() - static_cast<int>(config.run.threads);
     const std::size_t batch = loader.sample_bytes() * static_cast<std::size_t>(loader.batch_size(0));
     if (!loader.copies()) {
       options.threads = std::clamp(spare, 1, kMostThreads);
@@ -440,6 +444,7 @@ BatchQueueOptions queue_options(const Config& config, const RunData& data, const
       options.threads = 1;
     }
   }
+  options.may_spin = spare >= options.threads;
   const std::int64_t part = loader.options().training ? kShuffledPart : kEvaluatedPart;
   options.memory = static_cast<std::size_t>(config.data.memory / part / data.workers_of_node);
   return options;

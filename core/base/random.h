@@ -61,7 +61,11 @@ class RandomStream {
   std::uint64_t below(std::uint64_t bound, std::uint32_t step, std::uint64_t element) const {
     const PhiloxCounter c = block(step, static_cast<std::uint32_t>(element >> 32),
                                   static_cast<std::uint32_t>(element));
-    const std::uint64_t wide = (std::uint64_t{c[0]} << 32) | c[1];
+    return scaled(c[0], c[1], bound);
+  }
+  // What below() makes of its two words.
+  static std::uint64_t scaled(std::uint32_t high, std::uint32_t low, std::uint64_t bound) {
+    const std::uint64_t wide = (std::uint64_t{high} << 32) | low;
     return static_cast<std::uint64_t>((static_cast<unsigned __int128>(wide) * bound) >> 64);
   }
 
