@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """An epoch of images from HDF5: Lockstep's loader against the bytes of the file, one H5Dread for each sample, and h5py with
-PyTorch's DataLoader of two processes. Every round runs all of them in turn; medians and ratios.
+PyTorch's DataLoader of two processes. Every round runs all of them in turn; medians of the rates, and of the ratios
+of each round.
 
 Run:  python3 bench/compare_data.py FOLDER [--program BUILD/bin/lockstep_data_reading] [--rounds 5]
 Needs h5py, NumPy and PyTorch. FOLDER gets two files of 20,000 images of 64 x 64 x 3 bytes: contiguous, and gzip in chunks
@@ -119,12 +120,11 @@ def main():
                     if cold:
                         forget(paths[kind])
                     rates[peer].append(run(paths[kind], 1 if cold else 4) * megabytes)
-            medians = {peer: statistics.median(list_) for peer, list_ in rates.items()}
             line = "%-32s %-6s" % (name, "cold" if cold else "cached")
-            for peer, rate in medians.items():
-                line += "  %s %.0f" % (peer, rate)
+            for peer, list_ in rates.items():
+                line += "  %s %.0f" % (peer, statistics.median(list_))
                 if peer != "Lockstep":
-                    line += " (%.2fx)" % (medians["Lockstep"] / rate)
+                    line += " (%.2fx)" % statistics.median(ours / one for ours, one in zip(rates["Lockstep"], list_))
             print(line, flush=True)
     return 0
 

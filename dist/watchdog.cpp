@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <random>
 #include <sstream>
@@ -29,6 +30,7 @@ namespace {
 enum class PacketKind : std::uint32_t {
   kHello,    // the first one
   kBeat,     // what the sender is doing
+  kOther,    // from rank 0 to rank 1: what another rank was doing
   kCrash,    // the sender dies of `signal`
   kFail,     // the sender cannot go on: `text`
   kLate,     // the sender waited in vain: `text`
@@ -49,6 +51,7 @@ struct Packet {
   std::int32_t rank, signal;
   std::uint32_t phase;
   std::int64_t process, step, since_ago;
+  std::int64_t heard_ago;  // of another rank
   std::uint32_t collectives;
   char host[64], text[512];
   PacketCollective ring[Progress::kRing];
@@ -267,6 +270,10 @@ class Watchdog::Thread {
     int signal = 0;              // that it dies of
     bool said_goodbye = false;
   };
+  struct Heard {
+    Packet last{};
+    std::int64_t heard = 0;  // by rank 0; monotonic nanoseconds of this machine
+  };
 
   // ---- Connecting ----
 
@@ -399,6 +406,7 @@ class Watchdog::Thread {
       for (const Peer& peer : peers_) {
         if (peer.connection && !peer.connection->closed()) peer.connection->send(mine);
       }
+      if (rank_ == 0) tell_of_others();
       listen(sockets, beat_);
       tell_own_failure();
       // A process that was itself stopped for longer than the deadline has been told of by the others.
@@ -406,6 +414,21 @@ class Watchdog::Thread {
       look_for_faults();
     }
     say_goodbye(sockets);
+  }
+
+  // Rank 1 knows of all, to tell it where rank 0 is lost. In a large world not all at once: the socket must take it.
+  void tell_of_others() {
+    constexpr int kAtOnce = 8;
+    const int others = world_ - 2;
+    if (others < 1 || !peers_[1].connection || peers_[1].connection->closed()) return;
+    for (int i = 0; i < std::min(kAtOnce, others); ++i) {
+      const Peer& other = peers_[static_cast<std::size_t>(2 + told_)];
+      told_ = (told_ + 1) % others;
+      Packet packet = other.last;
+      packet.kind = PacketKind::kOther;
+      packet.heard_ago = monotonic_nanoseconds() - other.heard;
+      peers_[1].connection->send(packet);
+    }
   }
 
   // Reads what comes for that long, or until something needs to be looked at.
@@ -434,6 +457,7 @@ class Watchdog::Thread {
       switch (packet.kind) {
         case PacketKind::kHello:
         case PacketKind::kBeat: peer.last = packet; break;
+        case PacketKind::kOther: others_[packet.rank] = {packet, peer.heard - packet.heard_ago}; break;
         case PacketKind::kCrash:
           peer.signal = packet.signal;
           news = true;
@@ -521,6 +545,7 @@ class Watchdog::Thread {
     for (std::size_t i = 0; i < peers_.size(); ++i) {
       if (peers_[i].connection) out.push_back(state_of_peer(i, now));
     }
+    for (const auto& [rank, other] : others_) out.push_back(state_of(other.last, other.heard, now));
     out.push_back(state_of(packet(PacketKind::kBeat), now, now));
     std::ranges::sort(out, {}, &RankState::rank);
     return out;
@@ -626,6 +651,8 @@ class Watchdog::Thread {
   const double deadline_, beat_;  // seconds
   std::uint64_t token_ = 0;
   std::vector<Peer> peers_;  // rank 0: by rank, without itself; the others: rank 0
+  int told_ = 0;                 // whose state rank 0 passes on next, from rank 2 on
+  std::map<int, Heard> others_;  // rank 1: all but rank 0 and itself
   std::mutex mutex_;
   std::function<void(const FaultReport&)> tell_;
   std::string failure_;  // of this rank

@@ -6,7 +6,8 @@
 //   - is silent for the deadline: stopped, frozen, or cut off,
 //   - keeps others waiting in an exchange for the deadline: the one that has not come there, with what it does,
 //   - failed by itself (fail()),
-// tells it once, to all, and ends all processes. The others watch rank 0 in the same way.
+// tells it once, to all, and ends all processes. The others watch rank 0 in the same way; rank 1, which tells of its loss, is
+// passed what the rest told.
 //
 // Packets are of one size; there are W - 1 connections, and each carries about 2 KB a beat.
 #pragma once

@@ -41,9 +41,10 @@ fault() {
 }
 
 fault kill@2:50 'rank 2 on .* \(process [0-9]+\) is gone: it was killed'
-grep -q '"ranks"' "$work/run/failure.json"
-test "$(grep -c '"host"' "$work/run/failure.json")" = 5 || fail "failure.json has not all four ranks"
+all_ranks() { test "$(grep -c '"host"' "$work/run/failure.json")" = 5 || fail "$1: failure.json has not all four ranks"; }
+all_ranks kill@2:50
 fault kill@0:50 'rank 0 on .* is gone: it was killed'
+all_ranks kill@0:50
 fault exit@3:50 'rank 3 on .* is gone: .* ended without a word'
 fault abort@1:50 'rank 1 on .* died of SIGABRT'
 fault segfault@2:50 'rank 2 on .* died of SIGSEGV'
