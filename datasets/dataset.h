@@ -217,6 +217,10 @@ class Dataset {
 // is missing.
 std::vector<std::string> resolve_source(const std::string& source);
 
+// try_hdf5() of the files of these sources, once in a process before it opens them. A source that cannot be resolved is left
+// to whoever opens it.
+void try_sources(const std::vector<std::string>& sources);
+
 // Names of the sets that come with Lockstep, sorted.
 std::vector<std::string> bundled_names();
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/base/error.h"
+#include "core/base/hdf5/trial.h"
 #include "core/base/file.h"
 #include "core/base/settings.h"
 #include "datasets/dataset.h"
@@ -124,6 +125,17 @@ std::vector<std::string> resolve_source(const std::string& source) {
   }
   check_complete(out);
   return out;
+}
+
+void try_sources(const std::vector<std::string>& sources) {
+  std::vector<std::string> files;
+  for (const std::string& source : sources) {
+    try {
+      for (std::string& path : resolve_source(source)) files.push_back(std::move(path));
+    } catch (const Error&) {
+    }
+  }
+  try_hdf5(files);
 }
 
 }  // namespace lockstep

@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
+#include "datasets/dataset.h"
 #include "datasets/describe.h"
 #include "datasets/import/format.h"
 #include "datasets/verify.h"
@@ -89,11 +90,13 @@ int write_dataset(SampleSource& source, const ShardOptions& options) {
 }  // namespace
 
 int run_command(const DataInspectCommand& command, const ProgramContext&) {
+  try_sources({command.dataset});
   std::printf("%s", describe_dataset({command.dataset}).c_str());
   return kExitDone;
 }
 
 int run_command(const DataVerifyCommand& command, const ProgramContext&) {
+  try_sources({command.dataset});
   ProgressLine line;
   const VerifyReport report = verify_dataset(
       command.dataset,

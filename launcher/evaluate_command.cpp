@@ -68,7 +68,10 @@ int run_command(const EvaluateCommand& command, const ProgramContext& context) {
   return setup->guarded([&] {
     Subset subset = setup->data.test;
     Communicator& communicator = setup->worker->communicator();
-    if (!command.data.empty()) subset = open_like(setup->config, setup->data, command.data, communicator);
+    if (!command.data.empty()) {
+      together(communicator, [&] { try_sources({command.data}); });
+      subset = open_like(setup->config, setup->data, command.data, communicator);
+    }
     together(communicator, [&] {
       check_input(subset.dataset != nullptr, run.path(),
                   ": was trained without test data; name some with --data");
@@ -89,6 +92,7 @@ int run_command(const PredictCommand& command, const ProgramContext&) {
   std::error_code missing;
   check_input(!std::filesystem::equivalent(command.input, command.output, missing), command.output,
               ": is the file that is read; name another with --output");
+  try_sources({command.input});
   const Subset subset = open_for_prediction(config, setup->data, command.input);
   const auto loader = make_loader(config, setup->data, subset, LoaderUse::kPrediction);
   const std::vector<float> outputs = training.predict(*loader);

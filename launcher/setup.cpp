@@ -128,6 +128,7 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
       if (!options.kept_data.empty() && std::filesystem::exists(options.kept_data)) {
         data.record = read_data_record(options.kept_data);
       }
+      for (const auto* sources : {&config.data.train, &config.data.test}) try_sources(*sources);
     });
     setup->data = open_run_data(config, worker.communicator(), data);
     together(worker.communicator(), [&] {

@@ -64,8 +64,8 @@ inline void random_words(const RandomStream& stream, std::uint32_t step, std::ui
        ++g) {  // the four words of a block side by side (little-endian lanes)
     const Long4 low = (c0[g] & 0xffffffffu) | (c1[g] << 32);
     const Long4 high = (c2[g] & 0xffffffffu) | (c3[g] << 32);
-    const Long4 front = __builtin_shuffle(low, high, Long4{0, 4, 1, 5});
-    const Long4 back = __builtin_shuffle(low, high, Long4{2, 6, 3, 7});
+    const Long4 front = __builtin_shufflevector(low, high, 0, 4, 1, 5);
+    const Long4 back = __builtin_shufflevector(low, high, 2, 6, 3, 7);
     std::memcpy(out + 16 * g, &front, sizeof(front));
     std::memcpy(out + 16 * g + 8, &back, sizeof(back));
   }

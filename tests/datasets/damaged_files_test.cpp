@@ -10,6 +10,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/hdf5/hdf5.h"
+#include "core/base/hdf5/trial.h"
 #include "datasets/dataset.h"
 #include "tests/core/temporary_directory.h"
 
@@ -151,6 +152,35 @@ TEST_P(DamagedFiles, VanishedShardIsNamed) {
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("part-00001-of-00002.h5"), std::string::npos) << error.what();
   }
+}
+
+// Metadata of old formats has no checksums, and the library does not survive all damage to it: a child process finds out.
+TEST(DamagedMetadata, EndsAChildProcessOnly) {
+  const TemporaryDirectory folder;
+  const std::string path = folder.path("damaged.h5");
+  const std::string bytes = local_files().read(LOCKSTEP_SOURCE_DIR "/tests/fuzz/corpus/hdf5/contiguous-earliest.h5");
+  int refused = 0;
+  for (std::size_t at = 0; at < bytes.size(); at += 97) {
+    std::string changed = bytes;
+    changed[at] = static_cast<char>(~changed[at]);
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << changed;
+    try {
+      try_hdf5({path});
+      const Hdf5File file(path);
+      file.texts("", "name");
+      for (const Hdf5Array& array : file.arrays()) file.texts(array.name, "class_names");
+    } catch (const Error& error) {
+      ++refused;
+      EXPECT_TRUE(std::string(error.what()).starts_with(path)) << at << ": " << error.what();
+    }
+  }
+  EXPECT_GT(refused, 0);
+}
+
+TEST(DamagedMetadata, GoodAndMissingFilesPassTheTrial) {
+  const TemporaryDirectory folder;
+  try_hdf5({});
+  try_hdf5({LOCKSTEP_SOURCE_DIR "/tests/fuzz/corpus/hdf5/contiguous-earliest.h5", folder.path("missing.h5")});
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, DamagedFiles, ::testing::ValuesIn(kLayouts),

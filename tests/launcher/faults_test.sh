@@ -69,6 +69,35 @@ run mpirun --oversubscribe --bind-to none -n 3 "$lockstep" train "$source/exampl
 test "$code" = 0 || fail "resume: exit code $code"
 grep -q 'resumed from .*step-00000040' "$work/out" || fail "resume: not from step 40"
 
+# A chunk that is damaged, which only the worker that reads it sees, whether the data is held or not.
+"$lockstep" data synthesize images --samples 4000 --name images --output "$work/data" --compress 4 > /dev/null
+printf '\377\377\377\377\377\377' | dd of="$work/data/images-00000-of-00001.h5" bs=1 seek=700000 conv=notrunc status=none
+cat > "$work/images.toml" << 'END'
+[data]
+train = "images"
+split = 0.1
+normalize = 255
+[train]
+epochs = 20
+global_batch = 32
+optimizer = "sgd"
+loss = "softmax_cross_entropy"
+[[layer]]
+type = "flatten"
+[[layer]]
+type = "dense"
+units = 4
+END
+for cache in none memory; do
+  run mpirun --oversubscribe --bind-to none -n 4 "$lockstep" train "$work/images.toml" --run "$work/run" --overwrite \
+    --quiet --set run.deadline=$deadline --set "data.train=\"$work/data\"" --set "data.cache=\"$cache\""
+  test "$code" != 0 || fail "damaged chunk, $cache: exit code 0"
+  test "$took" -le $((deadline + 5)) || fail "damaged chunk, $cache: took $took s"
+  grep '^lockstep:' "$work/out" | grep -v '^lockstep: warning:' > "$work/told"
+  test "$(wc -l < "$work/told")" = 1 || fail "damaged chunk, $cache: not told in one line"
+  grep -q 'images-00000-of-00001.h5: array "x", rows .* the chunk of .* is damaged' "$work/told" || fail "damaged chunk, $cache"
+done
+
 # Another program on one rank, and workers that no MPI connects.
 cp "$lockstep" "$work/other"
 echo >> "$work/other"

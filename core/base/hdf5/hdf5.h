@@ -130,6 +130,8 @@ class Hdf5File {
   // Where the bytes of an array lie. Cost: a search for each chunk.
   Hdf5Storage storage(const Hdf5Array& array) const;
 
+  // Names of the attributes of an array, or of the file for an empty `array`.
+  std::vector<std::string> attributes(const std::string& array) const;
   // Attributes of an array, or of the file for an empty `array`; nullopt where there is none of
   // that name and kind. A text list also reads a single text.
   std::optional<std::string> text(const std::string& array, const std::string& name) const;

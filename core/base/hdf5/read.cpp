@@ -270,6 +270,21 @@ std::vector<std::byte> Hdf5File::read(const std::string& name) const {
   return bytes;
 }
 
+std::vector<std::string> Hdf5File::attributes(const std::string& array) const {
+  silence_hdf5();
+  const std::string object = "/" + array;
+  const Hdf5Handle opened(check_stored(H5Oopen(file_.id(), object.c_str(), H5P_DEFAULT), path_ + ": " + object, "H5Oopen"),
+                          H5Oclose);
+  std::vector<std::string> names;
+  const auto add = [](hid_t, const char* name, const H5A_info_t*, void* into) -> herr_t {
+    static_cast<std::vector<std::string>*>(into)->emplace_back(name);
+    return 0;
+  };
+  check_stored(H5Aiterate2(opened.id(), H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, add, &names), path_ + ": " + object,
+               "H5Aiterate2");
+  return names;
+}
+
 Hdf5Handle Hdf5File::attribute(const std::string& array, const std::string& name) const {
   silence_hdf5();
   const std::string object = "/" + array;
