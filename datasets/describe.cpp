@@ -10,6 +10,7 @@
 #include "core/base/hdf5/hdf5.h"
 #include "datasets/convert.h"
 #include "datasets/dataset.h"
+#include "datasets/import/tokenizer.h"
 
 namespace lockstep {
 namespace {
@@ -47,6 +48,13 @@ std::string joined(const std::vector<std::string>& words, const char* between) {
 std::size_t columns_of(const std::string& text) {
   return static_cast<std::size_t>(std::ranges::count_if(
       text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+// The first columns of a UTF-8 text, and whether there are more.
+std::string cut_to(const std::string& text, std::size_t columns) {
+  std::size_t end = 0;
+  while (end < text.size() && columns_of(text.substr(0, end + 1)) <= columns) ++end;
+  return end < text.size() ? text.substr(0, end) + " ..." : text;
 }
 
 // Lines of cells, each column as wide as its widest cell; all but the first column to the right.
@@ -269,6 +277,23 @@ std::string show_rows(const Dataset& dataset, const std::vector<std::int64_t>& i
   return "samples\n" + table(lines);
 }
 
+// Where an array is a text that `data import` cut into tokens: how it goes on from each of the samples.
+std::string show_text(const Dataset& dataset, int array, const std::vector<std::int64_t>& ids, int width,
+                      const Tokenizer& tokenizer) {
+  const std::size_t digits = std::to_string(ids.back()).size();
+  std::string out = "samples of \"" + dataset.arrays()[static_cast<std::size_t>(array)].name + "\", and what follows\n";
+  for (const std::int64_t id : ids) {
+    std::vector<std::int32_t> tokens;
+    for (std::int64_t at = id; at < std::min(id + width, dataset.size()); ++at) {
+      tokens.push_back(static_cast<std::int32_t>(sample_values(dataset, array, at).front()));
+    }
+    const std::string all = on_one_line(tokenizer.decode(tokens));
+    const std::string begin = std::to_string(id);
+    out += "  " + begin + std::string(digits - begin.size() + 2, ' ') + cut_to(all, static_cast<std::size_t>(width) - digits - 8) + '\n';
+  }
+  return out;
+}
+
 // What a file has whose arrays make no dataset.
 std::string describe_file(const std::string& path, const std::string& reason) {
   const Hdf5File file(path);
@@ -317,6 +342,14 @@ std::string describe_dataset(const std::vector<std::string>& sources,
   for (std::size_t i = 0; i < dataset->arrays().size(); ++i) {
     if (shown == 0 || !is_image(dataset->arrays()[i].sample, options.width)) continue;
     out += '\n' + draw_images(*dataset, i, ids, options.width, statistics[i]);
+    drawn = true;
+  }
+  for (std::size_t i = 0; i < dataset->arrays().size(); ++i) {
+    const DatasetArray& about = dataset->arrays()[i];
+    const auto kept = first.text(about.name, "tokenizer");
+    if (shown == 0 || !kept || about.sample.rank() != 0) continue;
+    const Tokenizer tokenizer = Tokenizer::parse(dataset->files()[0], *kept);
+    out += '\n' + show_text(*dataset, static_cast<int>(i), ids, options.width, tokenizer);
     drawn = true;
   }
   if (shown > 0 && !drawn) out += '\n' + show_rows(*dataset, ids);

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "datasets/describe.h"
 #include "datasets/import/shard_writer.h"
 #include "datasets/import/tokenizer.h"
 #include "tests/datasets/import/imported.h"
@@ -59,6 +60,7 @@ TEST_F(TextTest, PairsAreLearntAndUsedAgain) {
   const auto sets = write_shards(*source, {.output = path("out"), .name = "a", .source = "a.txt"});
   EXPECT_EQ(Hdf5File(sets[0].files[0]).text("x", "tokenizer"),
             attribute<std::string>(*source, 0, "tokenizer"));
+  EXPECT_NE(describe_dataset({sets[0].files[0]}).find("  the cat sat on the mat. the cat"), std::string::npos);
   const auto other = open(file("b.txt", "that mat"), {{"tokenizer", sets[0].files[0]}});
   EXPECT_EQ(decoded(*other), "that mat");
   EXPECT_EQ(attribute<std::int64_t>(*other, 0, "vocabulary"), 265);
