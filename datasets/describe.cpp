@@ -289,7 +289,8 @@ std::string show_text(const Dataset& dataset, int array, const std::vector<std::
     }
     const std::string all = on_one_line(tokenizer.decode(tokens));
     const std::string begin = std::to_string(id);
-    out += "  " + begin + std::string(digits - begin.size() + 2, ' ') + cut_to(all, static_cast<std::size_t>(width) - digits - 8) + '\n';
+    const std::string blanks(digits - begin.size() + 2, ' ');
+    out += "  " + begin + blanks + cut_to(all, static_cast<std::size_t>(width) - digits - 8) + '\n';
   }
   return out;
 }

@@ -189,8 +189,10 @@ void ReadOnlyFile::read(std::uint64_t offset, std::size_t bytes, void* to) const
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) file_failed(path_, text("read ", bytes, " bytes at offset ", offset), errno);
     if (got == 0) {
-      environment_failed(path_, ": ends at byte ", offset + done, ", expected ", bytes,
-                         " bytes at offset ", offset, "; was it truncated?");
+      struct stat status {};
+      const bool known = ::fstat(descriptor_, &status) == 0;
+      environment_failed(path_, ": ends at byte ", known ? static_cast<std::uint64_t>(status.st_size) : offset + done,
+                         ", expected ", bytes, " bytes at offset ", offset, "; was it truncated?");
     }
     done += static_cast<std::size_t>(got);
   }
