@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/hdf5/hdf5.h"
+#include "core/base/hdf5/trial.h"
 #include "datasets/import/input_file.h"
 #include "datasets/import/tokenizer.h"
 
@@ -57,6 +58,7 @@ std::vector<char32_t> characters_of(const Files& files) {
 Tokenizer tokenizer_in(const std::string& path) {
   check_input(is_file(path), path, ": no such file; expected a tokenizer, or a shard with one");
   if (head_of(path, 8) == "\x89HDF\r\n\x1a\n") {
+    try_hdf5({path});
     const Hdf5File shard(path);
     check_input(shard.find("x") != nullptr, path, ": has no array \"x\" with a tokenizer");
     const auto kept = shard.text("x", "tokenizer");
