@@ -18,7 +18,17 @@
 namespace lockstep {
 namespace {
 
-constexpr int kLongestMilliseconds = 30'000;  // for one file; a network file system may be slow
+// For one file. A network file system may be slow; a damaged size makes the library fill gigabytes with zeros.
+constexpr int kLongestMilliseconds = 30'000;
+constexpr long kMostKilobytes = 1 << 20;
+
+constexpr int kExitTooLarge = 3;
+
+long peak_kilobytes() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  return used.ru_maxrss;
+}
 
 void read_description(const std::string& path) {
   const Hdf5File file(path);
@@ -42,10 +52,12 @@ void read_description(const std::string& path) {
   const int nowhere = open("/dev/null", O_WRONLY);
   if (nowhere >= 0) dup2(nowhere, STDERR_FILENO);
   for (const std::string& path : paths) {
+    const long before = peak_kilobytes();
     try {
       read_description(path);
     } catch (const std::exception&) {  // told to whoever opens the file next
     }
+    if (peak_kilobytes() - before > kMostKilobytes) _exit(kExitTooLarge);
     if (write(progress, "", 1) != 1) break;
   }
   _exit(0);
@@ -87,10 +99,12 @@ void try_hdf5(const std::vector<std::string>& paths) {
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   if (done >= paths.size()) return;
-  check_input(!hangs, paths[done], ": HDF5 ", hdf5_version(), " does not come back from reading its description (",
-              kLongestMilliseconds / 1000, " s): the file is damaged; copy or write it again");
-  check_input(!WIFSIGNALED(status) && WEXITSTATUS(status) == 0, paths[done], ": HDF5 ", hdf5_version(),
-              " crashes on its description: the file is damaged; copy or write it again");
+  const bool too_large = WIFEXITED(status) && WEXITSTATUS(status) == kExitTooLarge;
+  const std::string damaged = ": the file is damaged; copy or write it again";
+  const std::string library = text(paths[done], ": HDF5 ", hdf5_version());
+  check_input(!hangs, library, " does not come back from reading its description (", kLongestMilliseconds / 1000, " s)", damaged);
+  check_input(!too_large, library, " takes more than ", kMostKilobytes >> 20, " GiB to read its description", damaged);
+  check_input(WIFEXITED(status) && WEXITSTATUS(status) == 0, library, " crashes on its description", damaged);
 }
 
 }  // namespace lockstep
