@@ -147,9 +147,11 @@ void ChildProcess::send(int signal) const {
 }
 
 void ChildProcess::kill_all() {
-  // From the leaves on, nobody would start new ones: all at once is enough.
-  for (const pid_t process : descendants()) kill(process, SIGKILL);
+  // It goes first: a shell that outlived its command would still say that it was killed. What it
+  // has left is counted before, for afterwards it descends from this process.
+  const std::set<pid_t> left = descendants();
   send(SIGKILL);
+  for (const pid_t process : left) kill(process, SIGKILL);
 }
 
 std::set<pid_t> ChildProcess::descendants() const {
