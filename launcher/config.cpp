@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
+#include "launcher/best_so_far.h"
 #include "launcher/metrics.h"
 
 namespace lockstep {
@@ -274,6 +275,34 @@ std::int64_t read_microbatches(Settings& section, std::int64_t global_batch) {
   return count;
 }
 
+EarlyStopping read_early_stopping(Settings& table) {
+  EarlyStopping stopping;
+  stopping.metric = table.word("metric", stopping.metric);
+  stopping.patience = integer_from(table, "patience", stopping.patience, 1);
+  stopping.min_delta = real_from(table, "min_delta", stopping.min_delta, false);
+  return stopping;
+}
+
+// Early stopping needs evaluations while it trains, and its metric among them.
+void check_early_stopping(Settings& section, const Config& config) {
+  if (!config.train.early_stopping) return;
+  if (config.data.test.empty() && config.data.split == 0.0) {
+    section.refuse("early_stopping", "needs samples to evaluate; expected data.test, or data.split above 0");
+  }
+  if (config.evaluate.every == 0) {
+    section.refuse("early_stopping", "needs evaluations while it trains; expected evaluate.every of at least 1");
+  }
+  Settings& table = section.table("early_stopping");
+  const std::string& metric = config.train.early_stopping->metric;
+  try {
+    BestSoFar followed(metric);
+  } catch (const Error& error) {
+    table.refuse("metric", error.what());
+  }
+  if (metric == "loss" || std::ranges::find(config.evaluate.metrics, metric) != config.evaluate.metrics.end()) return;
+  table.refuse("metric", text("\"", metric, "\" is not evaluated; expected \"loss\" or one of evaluate.metrics"));
+}
+
 TrainConfig read_train(Settings& section) {
   TrainConfig train;
   train.epochs = integer_from(section, "epochs", train.epochs, 1);
@@ -290,6 +319,9 @@ TrainConfig read_train(Settings& section) {
                         : ReductionKind::kExact;
   train.bucket_bytes = integer_from(section, "bucket_bytes", train.bucket_bytes, 1);
   train.clip_norm = real_from(section, "clip_norm", train.clip_norm, false);
+  if (section.has("early_stopping")) {
+    train.early_stopping = read_early_stopping(section.table("early_stopping"));
+  }
   look_for_misspelling(section, "loss");
   train.loss = Loss::make(section);
   return train;
@@ -452,6 +484,7 @@ Config read_config(Settings& root, const LayerRegistry& layers) {
   config.data = read_data(root.table("data"));
   config.train = read_train(root.table("train"));
   config.evaluate = read_evaluate(root.table("evaluate"), task_of_loss(config.train.loss->kind()));
+  check_early_stopping(root.table("train"), config);
   config.checkpoint = read_checkpoint(root.table("checkpoint"));
   config.model = read_model(root, layers, config.data.inputs);
   check_logits(root, *config.train.loss);

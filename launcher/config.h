@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -78,6 +79,13 @@ inline constexpr std::int64_t kMicrobatchesWorld = -1;  // "world": one per work
 enum class TrainPrecision { kF32, kBF16 };
 enum class ReductionKind { kExact, kFast };
 
+// [train.early_stopping]: the training ends where a metric of the evaluations no longer gets better.
+struct EarlyStopping {
+  std::string metric = "loss";  // one of evaluate.metrics, or "loss"
+  std::int64_t patience = 3;    // evaluations in a row without a better value
+  double min_delta = 0.0;       // a value counts as better where it is better by more than that
+};
+
 struct TrainConfig {
   std::int64_t epochs = 10;
   std::int64_t steps = 0;  // stop after that many optimizer steps; 0: only `epochs` counts
@@ -90,6 +98,7 @@ struct TrainConfig {
   ReductionKind reduction = ReductionKind::kExact;
   std::int64_t bucket_bytes = kDefaultBucketBytes;  // gradients that are exchanged together, at least
   double clip_norm = 0.0;  // bound of the norm of the whole gradient; 0: none
+  std::optional<EarlyStopping> early_stopping = {};
 };
 
 struct EvaluateConfig {

@@ -18,23 +18,26 @@ constexpr unsigned kOneOf = 1u << unsigned(Task::kClasses);
 struct MetricEntry {
   std::string name;
   unsigned tasks;  // that the metric suits
+  Better better;
   std::function<MetricPtr(Task, std::int64_t outputs)> make;
 };
 
 // top_K is not in the list: its name holds a number.
 const std::vector<MetricEntry>& entries() {
+  constexpr unsigned kAny = kValues | kYesNo | kOneOf;
   static const std::vector<MetricEntry> all = {
-      {"accuracy", kYesNo | kOneOf, make_accuracy},
-      {"auc", kYesNo | kOneOf, [](Task task, std::int64_t) { return make_auc(task); }},
-      {"confusion_matrix", kYesNo | kOneOf, make_confusion_matrix},
-      {"f1", kYesNo | kOneOf, make_f1},
-      {"loss", kValues | kYesNo | kOneOf, [](Task, std::int64_t) { return make_loss(); }},
-      {"mae", kValues, [](Task, std::int64_t outputs) { return make_mae(outputs); }},
-      {"perplexity", kOneOf, [](Task, std::int64_t outputs) { return make_perplexity(outputs); }},
-      {"precision", kYesNo | kOneOf, make_precision},
-      {"r2", kValues, [](Task, std::int64_t outputs) { return make_r2(outputs); }},
-      {"recall", kYesNo | kOneOf, make_recall},
-      {"rmse", kValues, [](Task, std::int64_t outputs) { return make_rmse(outputs); }},
+      {"accuracy", kYesNo | kOneOf, Better::kHigher, make_accuracy},
+      {"auc", kYesNo | kOneOf, Better::kHigher, [](Task task, std::int64_t) { return make_auc(task); }},
+      {"confusion_matrix", kYesNo | kOneOf, Better::kNeither, make_confusion_matrix},
+      {"f1", kYesNo | kOneOf, Better::kHigher, make_f1},
+      {"loss", kAny, Better::kLower, [](Task, std::int64_t) { return make_loss(); }},
+      {"mae", kValues, Better::kLower, [](Task, std::int64_t outputs) { return make_mae(outputs); }},
+      {"perplexity", kOneOf, Better::kLower,
+       [](Task, std::int64_t outputs) { return make_perplexity(outputs); }},
+      {"precision", kYesNo | kOneOf, Better::kHigher, make_precision},
+      {"r2", kValues, Better::kHigher, [](Task, std::int64_t outputs) { return make_r2(outputs); }},
+      {"recall", kYesNo | kOneOf, Better::kHigher, make_recall},
+      {"rmse", kValues, Better::kLower, [](Task, std::int64_t outputs) { return make_rmse(outputs); }},
   };
   return all;
 }
@@ -69,27 +72,28 @@ std::string suitable_names(Task task) {
   return names;
 }
 
-// The entry of that name; null for top_K. Throws like check_metric.
-const MetricEntry* checked_entry(const std::string& name, Task task) {
-  const std::int64_t k = top_k_of(name);
+// The entry of that name; null for top_K. Throws bad_input with the nearest name and `valid`, the list of those that
+// would do, where there is no such metric.
+const MetricEntry* find_entry(const std::string& name, const std::string& valid) {
   std::vector<std::string> names = {"top_5"};
-  for (const MetricEntry& entry : entries()) names.push_back(entry.name);
   for (const MetricEntry& entry : entries()) {
-    if (entry.name != name) continue;
-    check_input(entry.tasks >> unsigned(task) & 1u, "metric \"", name,
-                "\" does not suit a loss of ", task_words(task),
-                "; metrics that do: ", suitable_names(task));
-    return &entry;
+    if (entry.name == name) return &entry;
+    names.push_back(entry.name);
   }
-  if (k > 0) {
-    check_input(task == Task::kClasses, "metric \"", name, "\" does not suit a loss of ",
-                task_words(task), "; metrics that do: ", suitable_names(task));
-    return nullptr;
-  }
+  if (top_k_of(name) > 0) return nullptr;
   const std::string nearest = nearest_name(name, names);
   bad_input("metric \"", name, "\" is not known",
-            nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?",
-            "; metrics that suit the loss: ", suitable_names(task));
+            nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?", valid);
+}
+
+// The entry of that name; null for top_K. Throws like check_metric.
+const MetricEntry* checked_entry(const std::string& name, Task task) {
+  const std::string suitable = suitable_names(task);
+  const MetricEntry* entry = find_entry(name, "; metrics that suit the loss: " + suitable);
+  const unsigned tasks = entry == nullptr ? kOneOf : entry->tasks;
+  check_input(tasks >> unsigned(task) & 1u, "metric \"", name, "\" does not suit a loss of ",
+              task_words(task), "; metrics that do: ", suitable);
+  return entry;
 }
 
 MetricPtr make_metric(const std::string& name, Task task, std::int64_t outputs) {
@@ -129,6 +133,11 @@ Task task_of_loss(const std::string& loss) {
 std::vector<std::string> default_metrics(Task task) {
   if (task == Task::kRegression) return {"mae", "r2"};
   return {"accuracy"};
+}
+
+Better better_values(const std::string& name) {
+  const MetricEntry* entry = find_entry(name, "");
+  return entry == nullptr ? Better::kHigher : entry->better;
 }
 
 void check_metric(const std::string& name, Task task) {

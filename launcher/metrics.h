@@ -85,6 +85,16 @@ enum class Task {
 // The task of the loss of that name.
 Task task_of_loss(const std::string& loss);
 
+// Which values of a metric are the better ones.
+enum class Better {
+  kHigher,
+  kLower,
+  kNeither,  // the metric is no single number
+};
+
+// Throws bad_input with the nearest name where `name` is none of a metric.
+Better better_values(const std::string& name);
+
 // The metrics that suit a task when none are asked for.
 std::vector<std::string> default_metrics(Task task);
 

@@ -269,6 +269,47 @@ TEST(Config, RefusesWrongMetrics) {
             std::string::npos);
 }
 
+TEST(Config, EarlyStoppingHasDefaults) {
+  EXPECT_FALSE(Tree().read().train.early_stopping.has_value());
+  EXPECT_EQ(Tree().read().toml.find("early_stopping"), std::string::npos);
+  Tree tree;
+  tree.set("train.early_stopping", {std::make_shared<Settings>("train.early_stopping"), "c.toml:7"});
+  const Config config = tree.read();
+  ASSERT_TRUE(config.train.early_stopping.has_value());
+  EXPECT_EQ(config.train.early_stopping->metric, "loss");
+  EXPECT_EQ(config.train.early_stopping->patience, 3);
+  EXPECT_EQ(config.train.early_stopping->min_delta, 0.0);
+  EXPECT_NE(config.toml.find("[train.early_stopping]\nmetric = \"loss\"\npatience = 3\nmin_delta = 0.0\n"),
+            std::string::npos);
+}
+
+TEST(Config, EarlyStoppingNeedsItsMetricAndEvaluations) {
+  const auto tree = [](const std::string& key, Setting value) {
+    auto table = std::make_shared<Settings>("train.early_stopping", "c.toml:7");
+    table->set(key, std::move(value));
+    Tree made;
+    made.set("train.early_stopping", {table, "c.toml:7"});
+    return made;
+  };
+  EXPECT_EQ(tree("metric", word("accuracy")).read().train.early_stopping->metric, "accuracy");
+  EXPECT_EQ(tree("metric", word("f1")).refusal(),
+            "c.toml:7: train.early_stopping.metric: \"f1\" is not evaluated; expected \"loss\" or one of "
+            "evaluate.metrics");
+  EXPECT_EQ(tree("metric", word("confusion_matrix")).set("evaluate.metrics", word("confusion_matrix")).refusal(),
+            "c.toml:7: train.early_stopping.metric: metric \"confusion_matrix\" is no single number, so none of its "
+            "values is the best; expected another metric");
+  EXPECT_EQ(tree("patience", integer(0)).refusal(),
+            "c.toml:7: train.early_stopping.patience: found 0, expected an integer of at least 1");
+  EXPECT_EQ(tree("min_delta", real(-1)).refusal(),
+            "c.toml:7: train.early_stopping.min_delta: found -1, expected a number of at least 0");
+  EXPECT_EQ(tree("patience", integer(2)).set("data.split", real(0)).refusal(),
+            "c.toml:7: train.early_stopping: needs samples to evaluate; expected data.test, or data.split above 0");
+  EXPECT_EQ(tree("patience", integer(2)).set("evaluate.every", integer(0)).refusal(),
+            "c.toml:7: train.early_stopping: needs evaluations while it trains; expected evaluate.every of at least 1");
+  EXPECT_EQ(tree("patiens", integer(2)).refusal(),
+            "c.toml:7: train.early_stopping.patiens: unknown key; did you mean \"patience\"?");
+}
+
 TEST(Config, SplitIsRefusedBesideTest) {
   EXPECT_EQ(Tree().set("data.test", word("t.h5")).set("data.split", real(0.1)).refusal(),
             "c.toml:7: data.split: is used only where data.test is not given");

@@ -332,6 +332,17 @@ TEST(Metrics, RefusesUnknownAndUnsuitableNames) {
   }
 }
 
+TEST(Metrics, SayWhichWayIsBetter) {
+  for (const char* name : {"loss", "mae", "rmse", "perplexity"}) {
+    EXPECT_EQ(better_values(name), Better::kLower) << name;
+  }
+  for (const char* name : {"accuracy", "auc", "f1", "precision", "r2", "recall", "top_3"}) {
+    EXPECT_EQ(better_values(name), Better::kHigher) << name;
+  }
+  EXPECT_EQ(better_values("confusion_matrix"), Better::kNeither);
+  EXPECT_THROW(better_values("acuracy"), Error);
+}
+
 TEST(Metrics, DefaultsSuitTheLoss) {
   EXPECT_EQ(default_metrics(task_of_loss("softmax_cross_entropy")),
             std::vector<std::string>{"accuracy"});
