@@ -283,24 +283,35 @@ EarlyStopping read_early_stopping(Settings& table) {
   return stopping;
 }
 
-// Early stopping needs evaluations while it trains, and its metric among them.
-void check_early_stopping(Settings& section, const Config& config) {
-  if (!config.train.early_stopping) return;
+// What follows a metric needs evaluations while it trains, and its metric among them. `key` asks for it; `metric_key` of
+// `table` names the metric.
+void check_followed(Settings& section, const std::string& key, Settings& table, const std::string& metric_key,
+                    const std::string& metric, const Config& config) {
   if (config.data.test.empty() && config.data.split == 0.0) {
-    section.refuse("early_stopping", "needs samples to evaluate; expected data.test, or data.split above 0");
+    section.refuse(key, "needs samples to evaluate; expected data.test, or data.split above 0");
   }
   if (config.evaluate.every == 0) {
-    section.refuse("early_stopping", "needs evaluations while it trains; expected evaluate.every of at least 1");
+    section.refuse(key, "needs evaluations while it trains; expected evaluate.every of at least 1");
   }
-  Settings& table = section.table("early_stopping");
-  const std::string& metric = config.train.early_stopping->metric;
   try {
     BestSoFar followed(metric);
   } catch (const Error& error) {
-    table.refuse("metric", error.what());
+    table.refuse(metric_key, error.what());
   }
   if (metric == "loss" || std::ranges::find(config.evaluate.metrics, metric) != config.evaluate.metrics.end()) return;
-  table.refuse("metric", text("\"", metric, "\" is not evaluated; expected \"loss\" or one of evaluate.metrics"));
+  table.refuse(metric_key, text("\"", metric, "\" is not evaluated; expected \"loss\" or one of evaluate.metrics"));
+}
+
+void check_all_followed(Settings& root, const Config& config) {
+  if (config.train.early_stopping) {
+    Settings& train = root.table("train");
+    check_followed(train, "early_stopping", train.table("early_stopping"), "metric",
+                   config.train.early_stopping->metric, config);
+  }
+  if (!config.checkpoint.best.empty()) {
+    Settings& checkpoint = root.table("checkpoint");
+    check_followed(checkpoint, "best", checkpoint, "best", config.checkpoint.best, config);
+  }
 }
 
 TrainConfig read_train(Settings& section) {
@@ -346,6 +357,8 @@ CheckpointConfig read_checkpoint(Settings& section) {
   CheckpointConfig checkpoint;
   checkpoint.every_steps = integer_from(section, "every_steps", checkpoint.every_steps, 0);
   checkpoint.keep = integer_from(section, "keep", checkpoint.keep, 1);
+  checkpoint.keep_every = integer_from(section, "keep_every", checkpoint.keep_every, 0);
+  checkpoint.best = section.word("best", checkpoint.best);
   return checkpoint;
 }
 
@@ -484,8 +497,8 @@ Config read_config(Settings& root, const LayerRegistry& layers) {
   config.data = read_data(root.table("data"));
   config.train = read_train(root.table("train"));
   config.evaluate = read_evaluate(root.table("evaluate"), task_of_loss(config.train.loss->kind()));
-  check_early_stopping(root.table("train"), config);
   config.checkpoint = read_checkpoint(root.table("checkpoint"));
+  check_all_followed(root, config);
   config.model = read_model(root, layers, config.data.inputs);
   check_logits(root, *config.train.loss);
   root.finish();

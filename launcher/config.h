@@ -111,6 +111,8 @@ struct EvaluateConfig {
 struct CheckpointConfig {
   std::int64_t every_steps = 0;  // 0: at the end of every epoch
   std::int64_t keep = 3;         // the newest ones that are kept
+  std::int64_t keep_every = 0;   // those of steps that this number divides are kept for ever; 0: none
+  std::string best = "";         // the one of the best value of this metric is kept as well; empty: none
 };
 
 struct Config {

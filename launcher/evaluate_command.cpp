@@ -8,7 +8,8 @@
 #include "core/base/file.h"
 #include "core/base/hdf5/hdf5.h"
 #include "dist/agree.h"
-#include "launcher/checkpoint.h"
+#include "launcher/checkpoint/resume.h"
+#include "launcher/checkpoint/stored_checkpoint.h"
 #include "launcher/commands.h"
 #include "launcher/evaluation_detail.h"
 #include "launcher/run_directory.h"
@@ -17,9 +18,27 @@
 namespace lockstep {
 namespace {
 
-// The training of a run directory with its newest checkpoint loaded.
-std::unique_ptr<Setup> open_run(const RunDirectory& run, DeviceChoice device, DataNeed need,
-                                const Environment& environment) {
+// The weights of a checkpoint of the run: the newest one that is whole, or the one that was asked for.
+void load_weights(Training& training, const RunDirectory& run, const std::string& which) {
+  if (which != "newest") {
+    std::string path;
+    together(training.worker().communicator(), [&] { path = find_checkpoint(run.checkpoints(), which); });
+    load_checkpoint(training, path, LoadedState::kWeights);
+    return;
+  }
+  const LoadedCheckpoint loaded = load_newest_checkpoint(training, run.checkpoints(), LoadedState::kWeights);
+  for (const std::string& why : loaded.passed_over) {
+    if (training.worker().rank() != 0) continue;
+    std::fprintf(stderr, "lockstep: warning: passed over a broken checkpoint: %s\n", why.c_str());
+  }
+  if (loaded.found) return;
+  throw SharedError(ErrorKind::kBadInput,
+                    text(run.path(), ": holds no checkpoint that can be loaded; train it first"));
+}
+
+// The training of a run directory with a checkpoint loaded.
+std::unique_ptr<Setup> open_run(const RunDirectory& run, const std::string& checkpoint, DeviceChoice device,
+                                DataNeed need, const Environment& environment) {
   auto setup = set_up({.config_path = run.config(),
                        .overrides = {},
                        .device = device,
@@ -29,15 +48,7 @@ std::unique_ptr<Setup> open_run(const RunDirectory& run, DeviceChoice device, Da
                        .need = need},
                       environment);
   setup->guarded([&] {
-    together(setup->worker->communicator(), [&] {
-      const LoadedCheckpoint loaded = load_newest_checkpoint(*setup->training, run.checkpoints());
-      for (const std::string& why : loaded.passed_over) {
-        if (setup->worker->rank() == 0) {
-          std::fprintf(stderr, "lockstep: warning: passed over a broken checkpoint: %s\n", why.c_str());
-        }
-      }
-      check_input(loaded.found, run.path(), ": holds no checkpoint that can be loaded; train it first");
-    });
+    load_weights(*setup->training, run, checkpoint);
     return kExitDone;
   });
   return setup;
@@ -64,7 +75,7 @@ void print_metrics(const std::vector<MetricValue>& metrics, std::int64_t samples
 int run_command(const EvaluateCommand& command, const ProgramContext& context) {
   const RunDirectory run = RunDirectory::open(command.run);
   const DataNeed need = command.data.empty() ? DataNeed::kTest : DataNeed::kNothing;
-  const auto setup = open_run(run, command.device, need, context.environment);
+  const auto setup = open_run(run, command.checkpoint, command.device, need, context.environment);
   return setup->guarded([&] {
     Subset subset = setup->data.test;
     Communicator& communicator = setup->worker->communicator();
@@ -86,7 +97,7 @@ int run_command(const EvaluateCommand& command, const ProgramContext& context) {
 
 int run_command(const PredictCommand& command, const ProgramContext&) {
   const RunDirectory run = RunDirectory::open(command.run);
-  const auto setup = open_run(run, command.device, DataNeed::kNothing, {});
+  const auto setup = open_run(run, command.checkpoint, command.device, DataNeed::kNothing, {});
   Training& training = *setup->training;
   const Config& config = setup->config;
   std::error_code missing;

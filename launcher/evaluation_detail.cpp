@@ -177,7 +177,8 @@ std::vector<double> softmax_of(std::span<const float> logits) {
   return out;
 }
 
-EvaluationDetail evaluate_in_detail(Training& training, const Subset& subset) {
+EvaluationDetail evaluate_in_detail(Training& training, const Subset& subset,
+                                    const std::function<bool()>& keep_going) {
   const Task task = task_of_loss(training.config().train.loss->kind());
   const std::int64_t elements = training.compiler().output_sample().elements();
   const bool classes = task == Task::kClasses && elements == training.classes();
@@ -191,13 +192,15 @@ EvaluationDetail evaluate_in_detail(Training& training, const Subset& subset) {
   if (add_matrix) names.push_back("confusion_matrix");
   std::vector<double> mine;
   EvaluationDetail detail;
-  detail.metrics = training.evaluate(
-      subset, names, [&](std::int64_t first, std::int64_t samples, const float* outputs) {
-        if (!collect) return;
-        mine.push_back(static_cast<double>(first));
-        mine.push_back(static_cast<double>(samples));
-        mine.insert(mine.end(), outputs, outputs + samples * elements);
-      });
+  const auto outputs_of = [&](std::int64_t first, std::int64_t samples, const float* outputs) {
+    if (!collect) return;
+    mine.push_back(static_cast<double>(first));
+    mine.push_back(static_cast<double>(samples));
+    mine.insert(mine.end(), outputs, outputs + samples * elements);
+  };
+  detail.metrics =
+      training.evaluate(subset, {.names = names, .outputs_of = outputs_of, .keep_going = keep_going});
+  if (detail.metrics.empty()) return detail;
   Json json;
   add_metrics(json, detail.metrics);
   if (add_matrix) detail.metrics.pop_back();

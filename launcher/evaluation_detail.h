@@ -1,6 +1,7 @@
 // evaluation.json: the last evaluation of a run in detail, for the report (its keys are in launcher/report.h).
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,10 @@ struct EvaluationDetail {
 };
 
 // Evaluates a subset and looks at single samples: confusion matrix, ROC or scatter, and examples with their features or
-// images, wrong predictions first. All ranks call it; the result is the same on all.
-EvaluationDetail evaluate_in_detail(Training& training, const Subset& subset);
+// images, wrong predictions first. All ranks call it; the result is the same on all. `keep_going` as in EvaluateOptions:
+// where it says no, the result is empty.
+EvaluationDetail evaluate_in_detail(Training& training, const Subset& subset,
+                                    const std::function<bool()>& keep_going = {});
 
 // Probabilities of one row of logits. Numerically stable.
 std::vector<double> softmax_of(std::span<const float> logits);

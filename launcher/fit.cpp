@@ -2,64 +2,147 @@
 
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "core/base/error.h"
 #include "dist/agree.h"
-#include "launcher/checkpoint.h"
+#include "launcher/vote.h"
 
 namespace lockstep {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr char kFollowedForStopping[] = "train.early_stopping";
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Steps between two questions whether any rank wants to stop, where there are several ranks.
-constexpr std::int64_t kStepsBetweenVotes = 16;
+// A metric that is followed over the run, kept in the manifests under its name; nothing where it is not wanted.
+class Followed {
+ public:
+  Followed(const char* name, const std::string& metric, double min_delta, const Manifest* resumed) : name_(name) {
+    if (metric.empty()) return;
+    best_.emplace(metric, min_delta);
+    if (resumed == nullptr) return;
+    const auto kept = resumed->followed.find(name);
+    if (kept != resumed->followed.end()) best_->resume(best_state_from_json(kept->second.dump()));
+  }
+
+  bool update(std::int64_t step, const std::vector<MetricValue>& values) {
+    return best_ && best_->update(step, values);
+  }
+  const std::optional<BestSoFar>& best() const { return best_; }
+  void keep(std::map<std::string, nlohmann::json>& in) const {
+    if (best_) in[name_] = nlohmann::json::parse(to_json(best_->state()));
+  }
+
+ private:
+  const char* name_;
+  std::optional<BestSoFar> best_;
+};
 
 class FitLoop {
  public:
   FitLoop(Training& training, const FitOptions& options, FitObserver& observer)
-      : training_(training), options_(options), observer_(observer) {}
+      : training_(training),
+        options_(options),
+        observer_(observer),
+        vote_(training.worker().communicator()),
+        best_(kFollowedBest, training.config().checkpoint.best, 0, options.resumed),
+        stopping_(kFollowedForStopping, stopping_metric(training.config()), stopping_delta(training.config()),
+                  options.resumed) {
+    if (options.checkpoint_directory.empty()) return;
+    const CheckpointConfig& config = training.config().checkpoint;
+    writer_.emplace(training, CheckpointOptions{
+                                  .directory = options.checkpoint_directory,
+                                  .retention = {.keep = config.keep, .keep_every = config.keep_every},
+                                  .loaded_step = options.resumed != nullptr ? options.resumed->step : -1,
+                                  .belonging = options.log_files,
+                                  .ended = [this](const CheckpointOutcome& how) { observer_.on_checkpoint_end(how); }});
+  }
 
   FitStatus run() {
-    const std::int64_t per_epoch = training_.steps_per_epoch();
-    Progress& progress = training_.worker().progress();
-    while (training_.step() < training_.total_steps()) {
-      progress.begin_step(training_.step() + 1);
-      if (options_.before_step) options_.before_step(training_.step() + 1);
-      if (check_is_due(training_.step() + 1)) training_.check_replicas();
-      const StepResult result = training_.run_step();
-      if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) fail(result);
+    if (options_.resumed != nullptr && !options_.resumed->evaluated && !evaluate()) return stop();
+    while (training_.step() < training_.total_steps() && !is_stopped_early()) {
+      if (asked_to_stop()) return stop();
+      step();
       const std::int64_t step = training_.step();
-      observer_.on_step(step, (step - 1) / per_epoch + 1, result);
-      const bool epoch_ends = step % per_epoch == 0, last = step == training_.total_steps();
-      if (epoch_ends || last) evaluate((step + per_epoch - 1) / per_epoch, last);
-      if (checkpoint_is_due(step, epoch_ends) || last) save();
-      if (!last && stop_agreed(step)) {
-        save();
-        return FitStatus::kStopped;
-      }
+      const bool epoch_ends = step % training_.steps_per_epoch() == 0, last = step == training_.total_steps();
+      metrics_.clear();
+      is_best_ = false;
+      if (evaluation_is_due(epoch_ends, last) && !evaluate()) return stop();
+      if (last || is_stopped_early()) break;
+      if (checkpoint_is_due(step, epoch_ends)) save();
     }
+    save();
+    finish();
+    if (is_stopped_early()) observer_.on_early_stop(stopping_.best()->state());
     return FitStatus::kDone;
   }
 
  private:
-  void evaluate(std::int64_t epoch, bool last) {
-    const std::int64_t every = training_.config().evaluate.every;
-    if (!training_.data().has_test() || (!last && (every == 0 || epoch % every != 0))) return;
+  static std::string stopping_metric(const Config& config) {
+    return config.train.early_stopping ? config.train.early_stopping->metric : std::string();
+  }
+  static double stopping_delta(const Config& config) {
+    return config.train.early_stopping ? config.train.early_stopping->min_delta : 0.0;
+  }
+
+  void step() {
+    training_.worker().progress().begin_step(training_.step() + 1);
+    if (options_.before_step) options_.before_step(training_.step() + 1);
+    if (check_is_due(training_.step() + 1)) training_.check_replicas();
+    const StepResult result = training_.run_step();
+    if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) fail(result);
+    observer_.on_step(training_.step(), (training_.step() - 1) / training_.steps_per_epoch() + 1, result);
+  }
+
+  // The ranks vote, where it is time to. Whether one wants to stop; a checkpoint that is being written goes on.
+  bool asked_to_stop() {
+    if (!vote_.due()) return false;
+    const bool pending = writer_ && writer_->pending();
+    const Ballot any = vote_.cast({.stop = options_.stop_requested && options_.stop_requested(),
+                                   .busy = pending && writer_->busy()});
+    if (pending && !any.busy) writer_->advance();
+    return any.stop;
+  }
+
+  bool evaluation_is_due(bool epoch_ends, bool last) const {
+    const std::int64_t every = training_.config().evaluate.every, per_epoch = training_.steps_per_epoch();
+    if (!training_.data().has_test()) return false;
+    return last || (epoch_ends && every > 0 && training_.step() / per_epoch % every == 0);
+  }
+
+  // False where it was given up, because a rank wants to stop.
+  bool evaluate() {
     training_.worker().progress().enter(Phase::kEvaluation);
     const auto start = Clock::now();
-    Evaluation record{training_.step(), epoch, training_.evaluate(training_.data().test), 0};
+    const std::int64_t step = training_.step(), per_epoch = training_.steps_per_epoch();
+    evaluated_ = false;
+    Evaluation record{step, (step + per_epoch - 1) / per_epoch, {}, 0};
+    record.metrics = training_.evaluate(training_.data().test, {.keep_going = [this] { return !asked_to_stop(); }});
+    if (record.metrics.empty()) return false;
+    evaluated_ = true;
     record.seconds = seconds_since(start);
+    for (const MetricValue& metric : record.metrics) {
+      if (metric.shape.rank() == 0) metrics_[metric.name] = metric.values.at(0);
+    }
+    is_best_ = best_.update(step, record.metrics);
+    stopping_.update(step, record.metrics);
     observer_.on_evaluation(record);
+    return true;
+  }
+
+  bool is_stopped_early() const {
+    return stopping_.best() &&
+           stopping_.best()->evaluations_since_best() >= training_.config().train.early_stopping->patience;
   }
 
   bool checkpoint_is_due(std::int64_t step, bool epoch_ends) const {
     const std::int64_t every = training_.config().checkpoint.every_steps;
-    return every == 0 ? epoch_ends : step % every == 0;
+    return is_best_ || (every == 0 ? epoch_ends : step % every == 0);
   }
 
   bool check_is_due(std::int64_t step) const {
@@ -68,29 +151,37 @@ class FitLoop {
   }
 
   void save() {
-    if (options_.checkpoint_directory.empty()) return;
-    training_.check_replicas();
+    if (!writer_) return;
     training_.worker().progress().enter(Phase::kCheckpoint);
     const auto start = Clock::now();
-    save_checkpoint(training_, options_.checkpoint_directory, training_.config().checkpoint.keep);
+    training_.check_replicas();
+    CheckpointNotes notes{.evaluated = evaluated_, .metrics = metrics_};
+    best_.keep(notes.followed);
+    stopping_.keep(notes.followed);
+    writer_->begin(std::move(notes));
     observer_.on_checkpoint(training_.step(), seconds_since(start));
   }
 
-  bool stop_agreed(std::int64_t step) {
-    if (!options_.stop_requested) return false;
-    Worker& worker = training_.worker();
-    if (worker.world_size() == 1) return options_.stop_requested();
-    if (step % kStepsBetweenVotes != 0) return false;
-    const double mine = options_.stop_requested() ? 1 : 0;
-    for (const auto& vote : gather_doubles(worker.communicator(), {mine}, "vote on stopping")) {
-      if (vote.at(0) != 0) return true;
-    }
-    return false;
+  // What was begun last must be on the disk.
+  void finish() {
+    if (!writer_) return;
+    training_.worker().progress().enter(Phase::kCheckpoint);
+    const CheckpointOutcome& last = writer_->finish();
+    if (last.error.empty()) return;
+    throw SharedError(ErrorKind::kEnvironment,
+                      text("step ", last.step, ": its checkpoint could not be written: ", last.error));
+  }
+
+  FitStatus stop() {
+    save();
+    finish();
+    return FitStatus::kStopped;
   }
 
   [[noreturn]] void fail(const StepResult& result) {
     const std::string where = training_.find_not_finite();
     save();
+    finish();
     const std::string kept =
         options_.checkpoint_directory.empty()
             ? std::string("the parameters are those before this step")
@@ -108,6 +199,12 @@ class FitLoop {
   Training& training_;
   const FitOptions& options_;
   FitObserver& observer_;
+  Vote vote_;
+  Followed best_, stopping_;
+  std::map<std::string, double> metrics_;  // of the evaluation at this step
+  bool evaluated_ = true;                  // the evaluation that was due last is made
+  bool is_best_ = false;                   // it was the best so far
+  std::optional<CheckpointWriter> writer_;
 };
 
 }  // namespace

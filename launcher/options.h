@@ -44,6 +44,7 @@ struct TrainCommand {
 struct EvaluateCommand {
   std::string run;
   std::string data;  // name of a bundled dataset or a path; empty: the run's test data
+  std::string checkpoint = "newest";  // for find_checkpoint()
   DeviceChoice device = DeviceChoice::kAuto;
   bool quiet = false;
 };
@@ -51,6 +52,7 @@ struct EvaluateCommand {
 struct PredictCommand {
   std::string run;
   std::string input, output;  // HDF5 files
+  std::string checkpoint = "newest";  // for find_checkpoint()
   DeviceChoice device = DeviceChoice::kAuto;
   bool quiet = false;
 };

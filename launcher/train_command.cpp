@@ -11,7 +11,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "dist/agree.h"
-#include "launcher/checkpoint.h"
+#include "launcher/checkpoint/resume.h"
 #include "launcher/commands.h"
 #include "launcher/evaluation_detail.h"
 #include "launcher/fault.h"
@@ -24,6 +24,7 @@
 #include "launcher/summary.h"
 #include "launcher/tensorboard.h"
 #include "launcher/trace_file.h"
+#include "launcher/vote.h"
 
 namespace lockstep {
 namespace {
@@ -53,7 +54,7 @@ class RunWriter final : public FitObserver {
  public:
   RunWriter(Training& training, const std::vector<WorkerPlace>& places, const RunDirectory& run,
             const TrainCommand& command, const ProgramContext& context)
-      : training_(training), places_(places), context_(context), started_(Clock::now()), last_(started_) {
+      : training_(training), places_(places), command_(command), context_(context), started_(Clock::now()), last_(started_) {
     if (training.worker().rank() != 0) return;
     log_.emplace(run.log(), training.step());
     events_.emplace(run.path(), training.step());
@@ -105,8 +106,9 @@ class RunWriter final : public FitObserver {
   void on_evaluation(const Evaluation& evaluation) override {
     last_ = Clock::now();
     trace(Phase::kEvaluation, evaluation.seconds);
-    if (!log_) return;
     const auto values = scalars(evaluation.metrics);
+    evaluated_ = values;
+    if (!log_) return;
     std::vector<NamedNumber> metrics;
     for (const auto& [name, value] : values) metrics.push_back({name, value});
     const EvaluationRecord record{.step = evaluation.step,
@@ -128,6 +130,23 @@ class RunWriter final : public FitObserver {
     if (log_) log_->flush();
   }
 
+  void on_checkpoint_end(const CheckpointOutcome& how) override {
+    if (!progress_) return;
+    if (!how.error.empty()) {
+      warn(text("the checkpoint of step ", how.step, " could not be written: ", how.error,
+                "; the one before it is kept, and the training goes on"));
+    } else if (how.waited > kLongWait) {
+      warn(text("the training waited ", short_duration(how.waited), " for the checkpoint of step ", how.step, ", which took ",
+                short_duration(how.seconds), " to write: the disk is slow; raise checkpoint.every_steps"));
+    }
+  }
+
+  void on_early_stop(const BestState& state) override {
+    if (!progress_ || command_.quiet) return;
+    progress_->note(text("stopped early: ", state.metric, " has not been better than at step ", state.step, " (",
+                         state.value, ") for ", state.evaluations, " evaluations"));
+  }
+
   void finish() {
     if (!log_) return;
     log_->flush();
@@ -141,8 +160,18 @@ class RunWriter final : public FitObserver {
     return steady_seconds_ > 0 ? steady_samples_ / steady_seconds_ : 0;
   }
   double last_loss() const { return last_loss_; }
+  // The numbers of the last evaluation.
+  const std::vector<std::pair<std::string, double>>& evaluated() const { return evaluated_; }
 
  private:
+  static constexpr double kLongWait = 1;  // seconds for a checkpoint that is still being written
+
+  void warn(const std::string& message) {
+    progress_->finish();
+    std::fflush(stdout);
+    std::fprintf(stderr, "lockstep: warning: %s\n", on_one_line(message).c_str());
+  }
+
   // Something that ends now.
   void trace(Phase phase, double seconds) const {
     Trace* const trace = training_.trace();
@@ -170,6 +199,7 @@ class RunWriter final : public FitObserver {
 
   Training& training_;
   const std::vector<WorkerPlace>& places_;
+  const TrainCommand& command_;
   const ProgramContext& context_;
   Clock::time_point started_, last_;
   std::optional<TrainingLog> log_;
@@ -179,6 +209,7 @@ class RunWriter final : public FitObserver {
   double steady_samples_ = 0, steady_seconds_ = 0, seconds_to_first_step_ = 0;
   double checkpoint_seconds_ = 0, last_loss_ = 0;
   PhaseSeconds worked_;  // since the workers were compared last
+  std::vector<std::pair<std::string, double>> evaluated_;
 };
 
 std::string run_path(const TrainCommand& command) {
@@ -201,25 +232,22 @@ RunDirectory prepare_directory(const TrainCommand& command, Setup& setup) {
   return run;
 }
 
-void resume(const TrainCommand& command, const RunDirectory& run, Setup& setup) {
-  LoadedCheckpoint loaded;
-  together(setup.worker->communicator(),
-           [&] { loaded = load_newest_checkpoint(*setup.training, run.checkpoints()); });
-  agree(setup.worker->communicator(), {{"checkpoint", std::to_string(loaded.step)}});
-  if (setup.worker->rank() != 0) return;
+LoadedCheckpoint resume(const TrainCommand& command, const RunDirectory& run, Setup& setup) {
+  LoadedCheckpoint loaded = load_newest_checkpoint(*setup.training, run.checkpoints());
+  if (setup.worker->rank() != 0) return loaded;
   for (const std::string& why : loaded.passed_over) {
     std::fprintf(stderr, "lockstep: warning: passed over a broken checkpoint: %s\n", why.c_str());
   }
-  if (command.quiet) return;
+  if (command.quiet) return loaded;
   if (loaded.found) {
     std::printf("resumed from %s\n", loaded.path.c_str());
   } else {
     std::printf("%s has no checkpoint: starting afresh\n", run.path().c_str());
   }
+  return loaded;
 }
 
-Summary summary_of(Setup& setup, const RunWriter& writer, FitStatus status,
-                   const std::vector<MetricValue>& evaluation) {
+Summary summary_of(Setup& setup, const RunWriter& writer, FitStatus status) {
   Training& training = *setup.training;
   Communicator& communicator = setup.worker->communicator();
   Summary summary;
@@ -237,7 +265,7 @@ Summary summary_of(Setup& setup, const RunWriter& writer, FitStatus status,
     summary.peak_rss_bytes = std::max(summary.peak_rss_bytes, static_cast<std::int64_t>(peak.at(0)));
   }
   summary.final_loss = writer.last_loss();
-  summary.evaluation = scalars(evaluation);
+  summary.evaluation = writer.evaluated();
   summary.parameters = training.parameter_count();
   summary.parameters_sha256 = training.parameters_sha256();
   return summary;
@@ -291,24 +319,45 @@ int show_preparation(Setup& setup) {
   return kExitDone;
 }
 
-int train(const TrainCommand& command, const ProgramContext& context, Setup& setup, const RunDirectory& run,
-          const std::vector<Fault>& faults, Trace* trace) {
+// What a training is started with, besides its Setup.
+struct Start {
+  const RunDirectory& run;
+  const std::vector<Fault>& faults;
+  const StopSignal& signal;
+  const Manifest* resumed = nullptr;  // the checkpoint that was loaded
+  Trace* trace = nullptr;
+};
+
+int train(const TrainCommand& command, const ProgramContext& context, Setup& setup, const Start& start) {
   Training& training = *setup.training;
-  training.trace_to(trace);
+  training.trace_to(start.trace);
+  const RunDirectory& run = start.run;
   const bool first = setup.worker->rank() == 0;
-  StopSignal signal;
   const double limit = setup.config.run.time_limit;
   RunWriter writer(training, setup.places, run, command, context);
-  const FitOptions options{
-      .checkpoint_directory = run.checkpoints(),
-      .stop_requested = [&] { return signal.arrived() || (limit > 0 && writer.seconds() > limit); },
-      .before_step = [&](std::int64_t step) { commit_faults(faults, step, training); }};
-  const FitStatus status = fit(training, options, writer);
+  const auto stop_requested = [&] {
+    return start.signal.arrived() || (limit > 0 && seconds_between(context.started, Clock::now()) > limit);
+  };
+  FitStatus status =
+      fit(training,
+          {.checkpoint_directory = run.checkpoints(),
+           .resumed = start.resumed,
+           .log_files = {run.log()},
+           .stop_requested = stop_requested,
+           .before_step = [&](std::int64_t step) { commit_faults(start.faults, step, training); }},
+          writer);
   EvaluationDetail detail;
-  if (training.data().has_test()) detail = evaluate_in_detail(training, training.data().test);
+  if (status == FitStatus::kDone && training.data().has_test()) {
+    Vote vote(setup.worker->communicator());
+    const auto keep_going = [&] { return !vote.due() || !vote.cast({.stop = stop_requested()}).stop; };
+    detail = evaluate_in_detail(training, training.data().test, keep_going);
+    // All steps are done; when it is resumed, only this is left.
+    if (detail.metrics.empty()) status = FitStatus::kStopped;
+  }
   setup.worker->progress().enter(Phase::kFinish);
-  if (trace != nullptr) write_trace(command.trace, *trace, *setup.worker, setup.places);
-  const Summary summary = summary_of(setup, writer, status, detail.metrics);
+  if (start.trace != nullptr) write_trace(command.trace, *start.trace, *setup.worker, setup.places);
+  Summary summary = summary_of(setup, writer, status);
+  if (!detail.metrics.empty()) summary.evaluation = scalars(detail.metrics);
   if (first) {
     writer.finish();
     if (!detail.json.empty()) local_files().write_atomic(run.evaluation(), detail.json);
@@ -322,6 +371,7 @@ int train(const TrainCommand& command, const ProgramContext& context, Setup& set
 
 int run_command(const TrainCommand& command, const ProgramContext& context) {
   const SignalThread signals;  // before MPI and the kernels start threads
+  const StopSignal signal;     // one that comes before the first step is heard there
   std::vector<Fault> faults;
   for (const std::string& fault : command.inject) faults.push_back(parse_fault(fault));
   const TracedSteps traced = command.trace_steps.empty() ? TracedSteps{} : parse_traced_steps(command.trace_steps);
@@ -349,9 +399,15 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
         if (recorder != nullptr) write_own_trace(command.trace, *recorder, setup->places.front());
       });
     }
-    if (command.resume) resume(command, run, *setup);
+    LoadedCheckpoint loaded;
+    if (command.resume) loaded = resume(command, run, *setup);
     try {
-      return train(command, context, *setup, run, faults, recorder);
+      return train(command, context, *setup,
+                   {.run = run,
+                    .faults = faults,
+                    .signal = signal,
+                    .resumed = loaded.found ? &loaded.manifest : nullptr,
+                    .trace = recorder});
     } catch (const std::exception& error) {
       const bool told_by_watchdog = setup->watchdog && dynamic_cast<const SharedError*>(&error) == nullptr;
       if (setup->worker->rank() == 0 && !told_by_watchdog) {

@@ -138,7 +138,22 @@ std::vector<NamedTensor> Training::tensors(bool statistics) {
 std::vector<NamedTensor> Training::parameters() { return tensors(false); }
 std::vector<NamedTensor> Training::statistics() { return tensors(true); }
 
-// The chunks that it owns, cut at the borders of the parameters.
+namespace {
+
+// The part of a chunk that each parameter of its bucket has. `values`: of the chunk.
+void append_slices(std::vector<TensorSlice>& out, const std::string& kind, const Bucket& bucket, Range chunk,
+                   float* values) {
+  for (const BucketSlot& slot : bucket.slots) {
+    const std::int64_t begin = std::max(chunk.begin, slot.offset);
+    const std::int64_t end = std::min(chunk.end, slot.offset + slot.shape.elements());
+    if (begin >= end) continue;
+    out.push_back({kind + "/" + slot.name, slot.shape, {begin - slot.offset, end - slot.offset},
+                   values + (begin - chunk.begin)});
+  }
+}
+
+}  // namespace
+
 std::vector<TensorSlice> Training::moments() {
   std::vector<TensorSlice> out;
   for (const Bucket& bucket : compiler_->buckets()) {
@@ -147,12 +162,36 @@ std::vector<TensorSlice> Training::moments() {
     for (const std::string& moment : config_.train.optimizer->slots()) {
       auto* values = static_cast<float*>(
           states_.obtain(bucket.moment(moment), {DType::kF32, {chunk.size()}, nullptr}));
-      for (const BucketSlot& slot : bucket.slots) {
-        const std::int64_t begin = std::max(chunk.begin, slot.offset);
-        const std::int64_t end = std::min(chunk.end, slot.offset + slot.shape.elements());
-        if (begin >= end) continue;
-        out.push_back({moment + "/" + slot.name, {begin - slot.offset, end - slot.offset}, values + (begin - chunk.begin)});
-      }
+      append_slices(out, moment, bucket, chunk, values);
+    }
+  }
+  return out;
+}
+
+std::vector<TensorSlice> Training::own_state() {
+  std::vector<TensorSlice> out;
+  for (const Bucket& bucket : compiler_->buckets()) {
+    auto* values = static_cast<float*>(
+        states_.obtain(bucket.state, {DType::kF32, {bucket.elements}, nullptr}));
+    if (!bucket.is_statistics) {
+      const Range chunk = bucket.chunk(worker_.rank(), worker_.world_size());
+      append_slices(out, "parameters", bucket, chunk, values + chunk.begin);
+    } else if (worker_.rank() == 0) {
+      append_slices(out, "statistics", bucket, {0, bucket.elements}, values);
+    }
+  }
+  const std::vector<TensorSlice> of_optimizer = moments();
+  out.insert(out.end(), of_optimizer.begin(), of_optimizer.end());
+  return out;
+}
+
+std::map<std::string, Shape> Training::state_shapes() const {
+  std::map<std::string, Shape> out;
+  for (const Bucket& bucket : compiler_->buckets()) {
+    for (const BucketSlot& slot : bucket.slots) {
+      out[(bucket.is_statistics ? "statistics/" : "parameters/") + slot.name] = slot.shape;
+      if (bucket.is_statistics) continue;
+      for (const std::string& moment : config_.train.optimizer->slots()) out[moment + "/" + slot.name] = slot.shape;
     }
   }
   return out;
@@ -384,9 +423,8 @@ Training::Evaluated& Training::evaluated(const Subset& subset) {
   return *evaluated_;
 }
 
-std::vector<MetricValue> Training::evaluate(const Subset& subset, std::vector<std::string> names,
-                                            const OutputSink& outputs_of) {
-  if (names.empty()) names = config_.evaluate.metrics;
+std::vector<MetricValue> Training::evaluate(const Subset& subset, const EvaluateOptions& options) {
+  const std::vector<std::string>& names = options.names.empty() ? config_.evaluate.metrics : options.names;
   const Shape& output = compiler_->output_sample();
   const auto metrics = make_metrics(names, task_of_loss(config_.train.loss->kind()), metric_outputs());
   Evaluated& source = evaluated(subset);
@@ -395,7 +433,11 @@ std::vector<MetricValue> Training::evaluate(const Subset& subset, std::vector<st
   const Range own = piece_of(batches, worker_.world_size(), worker_.rank());
   std::vector<double> mine;
   if (own.size() > 0) source.queue->start(0, own.begin, own.size());
-  for (std::int64_t number = own.begin; number < own.end; ++number) {
+  // As many rounds as the rank with the most batches has.
+  const std::int64_t rounds = (batches + worker_.world_size() - 1) / worker_.world_size();
+  for (std::int64_t number = own.begin; number < own.begin + rounds; ++number) {
+    if (options.keep_going && number > own.begin && !options.keep_going()) return {};
+    if (number >= own.end) continue;
     const FilledBatch& batch = source.queue->next();
     const std::int64_t samples = batch.batch_size;
     BoundPlan& bound = bound_inference(samples, true);
@@ -417,7 +459,7 @@ std::vector<MetricValue> Training::evaluate(const Subset& subset, std::vector<st
     std::vector<std::vector<double>> states;
     for (const MetricPtr& metric : metrics) states.push_back(metric->measure(measured));
     append_states(mine, number, states);
-    if (outputs_of) outputs_of(number * config_.evaluate.batch, samples, outputs);
+    if (options.outputs_of) options.outputs_of(number * config_.evaluate.batch, samples, outputs);
   }
 
   // Every rank merges the states of all batches in the order of the batches.

@@ -15,6 +15,7 @@
 #include "datasets/loader.h"
 #include "datasets/microbatches.h"
 #include "dist/compile.h"
+#include "launcher/checkpoint/tensor_slice.h"
 #include "launcher/config.h"
 #include "launcher/metrics.h"
 #include "launcher/run_data.h"
@@ -38,11 +39,13 @@ struct NamedTensor {
   std::span<float> values;  // in the worker's memory
 };
 
-// Elements of a tensor, row-major, that this worker alone keeps.
-struct TensorSlice {
-  std::string name;
-  Range range;
-  float* values = nullptr;
+struct EvaluateOptions {
+  std::vector<std::string> names = {};  // which metrics; those of the configuration where it is empty
+  // Called on the rank that computed them with the outputs of each batch: (first position in the subset, samples,
+  // outputs).
+  std::function<void(std::int64_t first, std::int64_t samples, const float* outputs)> outputs_of = {};
+  // Asked after each batch, as often on every rank; where it says no (on all ranks alike), the evaluation is given up.
+  std::function<bool()> keep_going = {};
 };
 
 // Bytes of a Plan's arena, states and inputs.
@@ -80,12 +83,8 @@ class Training {
   void spoil_next_batch() { spoilt_step_ = step_ + 1; }
   bool first_input_can_be_nan() const { return data_.inputs.front().dtype == DType::kF32; }
 
-  // Evaluates every sample of the subset exactly once, on all ranks together. `outputs_of`, where given, is called on
-  // the rank that computed them with the outputs of each batch: (first position in the subset, samples, outputs).
-  using OutputSink = std::function<void(std::int64_t first, std::int64_t samples, const float* outputs)>;
-  // `names`: which metrics; those of the configuration where it is empty.
-  std::vector<MetricValue> evaluate(const Subset& subset, std::vector<std::string> names = {},
-                                    const OutputSink& outputs_of = nullptr);
+  // Evaluates every sample of the subset exactly once, on all ranks together. Empty where it was given up.
+  std::vector<MetricValue> evaluate(const Subset& subset, const EvaluateOptions& options = {});
 
   // The outputs f32(samples, output_sample()) of inputs without targets, computed by this rank alone.
   std::vector<float> predict(const Loader& loader);
@@ -95,6 +94,11 @@ class Training {
   std::vector<NamedTensor> statistics();
   // This rank's part of the optimizer's moments, "<moment>/<parameter>"; the parts of all ranks are all of them.
   std::vector<TensorSlice> moments();
+  // This rank's part of the whole state, in its memory: of "parameters/<name>" and the moments what it owns, on rank 0
+  // "statistics/<name>". The parts of all ranks are all of it, and no element twice.
+  std::vector<TensorSlice> own_state();
+  // Names and shapes of the whole state.
+  std::map<std::string, Shape> state_shapes() const;
   std::int64_t parameter_count() const;
   // SHA-256 of the parameters: canonical f32 bytes in order of name.
   std::string parameters_sha256();

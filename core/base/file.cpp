@@ -105,6 +105,20 @@ void FileSystem::write(const std::string& path, std::string_view bytes) const {
   file.close(path, "write");
 }
 
+void FileSystem::write_at(const std::string& path, std::uint64_t offset,
+                          std::string_view bytes) const {
+  Descriptor file(path, O_WRONLY, "write");
+  while (!bytes.empty()) {
+    const ssize_t put =
+        ::pwrite(file.number(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) file_failed(path, "write", errno);
+    bytes.remove_prefix(static_cast<std::size_t>(put));
+    offset += static_cast<std::uint64_t>(put);
+  }
+  file.close(path, "write");
+}
+
 void FileSystem::sync(const std::string& path) const {
   Descriptor file(path, O_RDONLY, "sync");
   // Some file systems have no sync of directories and say EINVAL.
@@ -202,6 +216,8 @@ void ReadOnlyFile::expect(std::uint64_t offset, std::size_t bytes) const {
   ::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes),
                   POSIX_FADV_WILLNEED);
 }
+
+void ReadOnlyFile::forget() const { ::posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED); }
 
 void ReadOnlyFile::check_unchanged() const {
   struct stat status {};

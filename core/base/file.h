@@ -30,6 +30,10 @@ class FileSystem {
   // Replaces the content of an existing file. What was written may be lost until sync().
   virtual void write(const std::string& path, std::string_view bytes) const;
 
+  // Writes into an existing file from byte `offset` on; what else it holds stays.
+  virtual void write_at(const std::string& path, std::uint64_t offset,
+                        std::string_view bytes) const;
+
   // Waits until the content of a file, or the entries of a directory, are on the disk.
   virtual void sync(const std::string& path) const;
 
@@ -62,6 +66,8 @@ class ReadOnlyFile {
   void read(std::uint64_t offset, std::size_t bytes, void* to) const;
   // Tells the system that these bytes are read soon: it may fetch them meanwhile.
   void expect(std::uint64_t offset, std::size_t bytes) const;
+  // What the system holds of the file in memory is given up: it is read from the disk again.
+  void forget() const;
   // Throws failed environment where the file was written to since it was opened.
   void check_unchanged() const;
 

@@ -1,14 +1,16 @@
-#include "launcher/checkpoint.h"
-
+// Checkpoints as a training uses them: resumed on any number of workers, with broken ones passed over.
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "launcher/checkpoint/checkpoint_writer.h"
+#include "launcher/checkpoint/resume.h"
+#include "launcher/checkpoint/stored_checkpoint.h"
 #include "tests/dist/world_of_threads.h"
 #include "tests/launcher/small_training.h"
+#include "tests/core/temporary_directory.h"
 
 namespace lockstep {
 namespace {
@@ -22,31 +24,51 @@ const char kTrain[] =
 
 class CheckpointTest : public ::testing::Test {
  protected:
-  CheckpointTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "lockstep-XXXXXX").string();
-    directory_ = mkdtemp(name.data());
-  }
-  ~CheckpointTest() override { std::filesystem::remove_all(directory_); }
-
   static std::string toml() { return kTrain + testing::layers_of("everything"); }
 
   // Trains `steps` steps in a world of that size, from the newest checkpoint where there is one, and saves. Returns
   // the hash of the parameters.
-  std::string train(int world, int steps) {
+  std::string train(int world, int steps) const {
     std::string sha256;
     run_world(world, [&](std::unique_ptr<Communicator> communicator) {
       const bool first = communicator->rank() == 0;
       SmallTraining training(toml(), testing::hashed_images(83), std::move(communicator));
-      load_newest_checkpoint(*training, directory_);
+      load_newest_checkpoint(*training, directory());
       for (int step = 0; step < steps; ++step) training->run_step();
-      save_checkpoint(*training, directory_, 2);
+      CheckpointWriter writer(*training, {.directory = directory(), .retention = {.keep = 2}});
+      writer.begin({});
+      EXPECT_EQ(writer.finish().error, "");
       if (first) sha256 = training->parameters_sha256();
     });
     return sha256;
   }
 
-  std::string directory_;
+  // The step that is loaded now; -1 where none is.
+  std::int64_t loaded_step(std::vector<std::string>* passed_over = nullptr) const {
+    SmallTraining training(toml(), testing::hashed_images(83));
+    const LoadedCheckpoint loaded = load_newest_checkpoint(*training, directory());
+    if (passed_over != nullptr) *passed_over = loaded.passed_over;
+    EXPECT_EQ(training->step(), loaded.found ? loaded.manifest.step : 0);
+    return loaded.found ? loaded.manifest.step : -1;
+  }
+
+  std::string directory() const { return place_.path("checkpoints"); }
+  std::string file(int step, const std::string& name) const {
+    return directory() + "/" + step_name(step) + "/" + name;
+  }
+
+  TemporaryDirectory place_;
 };
+
+std::string error_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kBadInput) << error.what();
+    return error.what();
+  }
+  return "no error";
+}
 
 TEST_F(CheckpointTest, ResumesWithTheSameBitsOnAnyNumberOfWorkers) {
   std::string uninterrupted;
@@ -62,63 +84,126 @@ TEST_F(CheckpointTest, ResumesWithTheSameBitsOnAnyNumberOfWorkers) {
   EXPECT_EQ(train(8, 3), uninterrupted);
 }
 
+// Parts are divided otherwise, and hold the same.
+TEST_F(CheckpointTest, AnyNumberOfWorkersWritesTheSameState) {
+  std::map<int, std::map<std::string, std::vector<float>>> stored;
+  for (const int world : {1, 2, 3, 5}) {
+    std::filesystem::remove_all(directory());
+    train(world, 3);
+    const auto entries = list_checkpoints(directory());
+    ASSERT_EQ(entries.size(), 1u);
+    const StoredCheckpoint checkpoint = StoredCheckpoint::open(entries[0].path);
+    EXPECT_EQ(checkpoint.manifest().parts.size(), static_cast<std::size_t>(world));
+    for (const auto& [name, shape] : checkpoint.tensors()) stored[world][name] = checkpoint.read(name);
+    EXPECT_EQ(stored[world], stored[1]) << world << " workers";
+  }
+  EXPECT_GT(stored[1].size(), 20u);
+}
+
 TEST_F(CheckpointTest, KeepsTheNewest) {
   for (int turn = 0; turn < 4; ++turn) train(1, 1);
-  const auto entries = list_checkpoints(directory_);
+  const auto entries = list_checkpoints(directory());
   ASSERT_EQ(entries.size(), 2u);
   EXPECT_EQ(entries[0].step, 3);
   EXPECT_EQ(entries[1].step, 4);
   EXPECT_TRUE(entries[1].path.ends_with("step-00000004"));
 }
 
-TEST_F(CheckpointTest, EveryFlippedByteOfThePartIsSeenAndThePreviousCheckpointLoads) {
+TEST_F(CheckpointTest, EveryFlippedByteIsSeen) {
   train(1, 1);
-  train(1, 1);
-  const std::string part = directory_ + "/step-00000002/part-0000.h5";
-  const std::string bytes = local_files().read(part);
-  SmallTraining training(toml(), testing::hashed_images(83));
-  for (std::size_t at = 0; at < bytes.size(); at += bytes.size() / 23) {
-    std::string broken = bytes;
-    broken[at] = static_cast<char>(broken[at] ^ 0x10);
-    local_files().write(part, broken);
-    const LoadedCheckpoint loaded = load_newest_checkpoint(*training, directory_);
-    EXPECT_EQ(loaded.step, 1);
-    ASSERT_EQ(loaded.passed_over.size(), 1u);
-    EXPECT_NE(loaded.passed_over[0].find("part-0000.h5: its checksum does not match"), std::string::npos);
+  const std::string path = directory() + "/" + step_name(1);
+  for (const char* name : {"part-0000.h5", "manifest.json"}) {
+    const std::string bytes = local_files().read(file(1, name));
+    for (std::size_t at = 0; at < bytes.size(); ++at) {
+      std::string broken = bytes.substr(at, 1);
+      broken[0] = static_cast<char>(broken[0] ^ (1 << at % 8));
+      local_files().write_at(file(1, name), at, broken);
+      EXPECT_NE(error_of([&] { verify_checkpoint(path); }), "no error") << name << " byte " << at;
+      local_files().write_at(file(1, name), at, bytes.substr(at, 1));
+    }
   }
-  local_files().write(part, bytes.substr(0, bytes.size() / 2));
-  EXPECT_EQ(load_newest_checkpoint(*training, directory_).step, 1);
-  local_files().write(part, bytes);
-  EXPECT_EQ(load_newest_checkpoint(*training, directory_).step, 2);
-  local_files().write(directory_ + "/step-00000002/manifest.json", "{");
-  EXPECT_EQ(load_newest_checkpoint(*training, directory_).step, 1);
+  EXPECT_EQ(loaded_step(), 1);
 }
 
-TEST_F(CheckpointTest, HalfWrittenDirectoryIsNoCheckpoint) {
+TEST_F(CheckpointTest, BrokenOnesArePassedOverAndTold) {
+  train(2, 1);
+  train(2, 1);
+  std::vector<std::string> why;
+  const auto expect_passed_over = [&](const std::string& reason) {
+    EXPECT_EQ(loaded_step(&why), 1);
+    ASSERT_EQ(why.size(), 1u);
+    EXPECT_NE(why[0].find(reason), std::string::npos) << why[0];
+  };
+  const std::string part = file(2, "part-0001.h5"), bytes = local_files().read(part);
+  local_files().write_at(part, bytes.size() / 2, "damage");
+  expect_passed_over("part-0001.h5: its checksum does not match the manifest");
+  for (std::size_t length = 0; length < bytes.size(); length += 1 + bytes.size() / 19) {
+    local_files().write(part, bytes.substr(0, length));
+    expect_passed_over(text("part-0001.h5: has ", length, " bytes, the manifest says ", bytes.size()));
+  }
+  local_files().remove(part);
+  expect_passed_over("part-0001.h5: is missing");
+  local_files().write_atomic(part, bytes);
+  EXPECT_EQ(loaded_step(), 2);
+  const std::string manifest = local_files().read(file(2, "manifest.json"));
+  local_files().write(file(2, "manifest.json"), "{");
+  expect_passed_over("manifest.json: is not a manifest, or a damaged one");
+  local_files().write(file(2, "manifest.json"), manifest.substr(0, manifest.size() - 1));
+  expect_passed_over("manifest.json: its checksum does not match");
+  local_files().remove(file(2, "manifest.json"));
+  expect_passed_over("step-00000002: has no manifest.json");
+  // The training comes to step 2 again, and the broken one is replaced.
+  train(2, 1);
+  EXPECT_EQ(loaded_step(&why), 2);
+  EXPECT_TRUE(why.empty());
+}
+
+TEST_F(CheckpointTest, WhatWasHalfWrittenIsNoCheckpointAndIsRemoved) {
   train(1, 1);
-  std::filesystem::create_directories(directory_ + "/.step-00000009.tmp");
-  std::filesystem::create_directories(directory_ + "/step-00000008");
-  SmallTraining training(toml(), testing::hashed_images(83));
-  EXPECT_EQ(load_newest_checkpoint(*training, directory_).step, 1);
+  std::filesystem::create_directories(directory() + "/.step-00000009.tmp");
+  std::filesystem::create_directories(directory() + "/step-00000008");
+  EXPECT_EQ(loaded_step(), 1);
+  train(1, 1);
+  EXPECT_FALSE(is_directory(directory() + "/.step-00000009.tmp"));
 }
 
 TEST_F(CheckpointTest, AnotherModelIsRefusedByName) {
   train(1, 1);
   SmallTraining other(kTrain + testing::layers_of("mlp"), testing::hashed_images(83));
-  try {
-    load_newest_checkpoint(*other, directory_);
-    FAIL() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kBadInput);
-    EXPECT_NE(std::string(error.what()).find("belongs to another model: it has no parameters \"head/"),
-              std::string::npos)
-        << error.what();
-  }
+  const std::string why = error_of([&] { load_newest_checkpoint(*other, directory()); });
+  EXPECT_NE(why.find("belongs to another model or optimizer: it lacks "), std::string::npos) << why;
+  EXPECT_NE(why.find("; it has besides "), std::string::npos) << why;
+  EXPECT_NE(why.find(" more"), std::string::npos) << why;
+  // Weights alone have no moments: another optimizer does not matter to them.
+  SmallTraining momentum(kTrain + std::string("[train.optimizer]\ntype = \"sgd\"\nmomentum = 0.9\n") + testing::layers_of("everything"),
+                         testing::hashed_images(83));
+  EXPECT_NE(error_of([&] { load_newest_checkpoint(*momentum, directory()); }).find("it lacks "), std::string::npos);
+  EXPECT_TRUE(load_newest_checkpoint(*momentum, directory(), LoadedState::kWeights).found);
+}
+
+TEST_F(CheckpointTest, OtherDataIsRefused) {
+  train(1, 1);
+  SmallTraining other(toml(), testing::hashed_images(84));
+  const std::string why = error_of([&] { load_newest_checkpoint(*other, directory()); });
+  EXPECT_NE(why.find("was trained on other data"), std::string::npos) << why;
 }
 
 TEST_F(CheckpointTest, EmptyDirectoryHoldsNone) {
-  SmallTraining training(toml(), testing::hashed_images(83));
-  EXPECT_FALSE(load_newest_checkpoint(*training, directory_ + "/missing").found);
+  EXPECT_EQ(loaded_step(), -1);
+}
+
+TEST_F(CheckpointTest, IsFoundByAWord) {
+  for (int turn = 0; turn < 2; ++turn) train(1, 1);
+  const std::string first = directory() + "/" + step_name(1), second = directory() + "/" + step_name(2);
+  EXPECT_EQ(find_checkpoint(directory(), "newest"), second);
+  EXPECT_EQ(find_checkpoint(directory(), "1"), first);
+  EXPECT_EQ(find_checkpoint("elsewhere", first), first);
+  local_files().remove(file(2, "part-0000.h5"));
+  EXPECT_EQ(find_checkpoint(directory(), "newest"), first);
+  EXPECT_NE(error_of([&] { find_checkpoint(directory(), "7"); }).find("has no checkpoint of step 7; there are those of 1, 2"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { find_checkpoint(directory(), "best"); }).find("has no best checkpoint"), std::string::npos);
+  EXPECT_NE(error_of([&] { find_checkpoint(directory(), "new"); }).find("expected newest, best"), std::string::npos);
 }
 
 }  // namespace

@@ -33,8 +33,8 @@ Evaluated evaluate(const std::string& toml, std::int64_t samples, int classes, i
   run_world(world, [&](std::unique_ptr<Communicator> communicator) {
     SmallTraining training(toml, testing::hashed_images(samples, classes), std::move(communicator));
     std::int64_t seen = 0;
-    const auto metrics = training->evaluate(training->data().train, {},
-                                            [&](std::int64_t, std::int64_t count, const float*) { seen += count; });
+    const auto count = [&](std::int64_t, std::int64_t samples, const float*) { seen += samples; };
+    const auto metrics = training->evaluate(training->data().train, {.outputs_of = count});
     const std::lock_guard lock(mutex);
     out.samples += seen;
     std::vector<std::uint64_t>& mine = by_rank.emplace_back();

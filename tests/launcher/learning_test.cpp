@@ -88,7 +88,7 @@ TEST(Learning, LinearRegressionReachesLeastSquares) {
   Config all_at_once = config;
   all_at_once.evaluate.batch = data.train.size();
   const double best = least_squares_loss(*make_loader(all_at_once, data, data.train, LoaderUse::kEvaluation), 10);
-  const double reached = scalar_metrics(training->evaluate(data.train, {"loss"})).at("loss");
+  const double reached = scalar_metrics(training->evaluate(data.train, {.names = {"loss"}})).at("loss");
   EXPECT_GE(reached, best * (1 - 1e-6));
   EXPECT_LE(reached, best * (1 + 1e-3));
 }
@@ -125,7 +125,7 @@ TEST(Learning, XorWithOneHiddenLayer) {
       data);
   Silent observer;
   fit(*training, {}, observer);
-  const auto scores = scalar_metrics(training->evaluate(training->data().train, {"loss", "accuracy"}));
+  const auto scores = scalar_metrics(training->evaluate(training->data().train, {.names = {"loss", "accuracy"}}));
   EXPECT_EQ(scores.at("accuracy"), 1.0);
   EXPECT_LT(scores.at("loss"), 0.05);
 }

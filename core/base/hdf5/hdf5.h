@@ -138,6 +138,9 @@ class Hdf5File {
   std::optional<std::vector<std::string>> texts(const std::string& array,
                                                 const std::string& name) const;
   std::optional<std::int64_t> integer(const std::string& array, const std::string& name) const;
+  // A single integer is a list of one.
+  std::optional<std::vector<std::int64_t>> integers(const std::string& array,
+                                                    const std::string& name) const;
   std::optional<double> real(const std::string& array, const std::string& name) const;
 
  private:
@@ -157,6 +160,7 @@ struct Hdf5Layout {
   int gzip = 0;                 // 1 (fast) .. 9 (small); 0: not compressed
   bool shuffle = false;         // bytes of equal weight together, before gzip
   bool checksum = false;        // Fletcher 32 for each chunk: damage is seen when it is read
+  bool reserved = false;        // it has a place in the file from the start, which nobody fills
 };
 
 // A file that is being written. It has a temporary name beside the final one until commit();
@@ -178,13 +182,22 @@ class Hdf5Writer {
   void write(const std::string& name, DType dtype, const Shape& shape, const void* from,
              const Hdf5Layout& layout = {});
 
+  // Makes an array whose bytes the caller writes after close(), in the machine's byte order, into
+  // the file that close() names, from the returned offset on.
+  std::uint64_t reserve(const std::string& name, DType dtype, const Shape& shape);
+
   // Sets an attribute of an array, or of the file for an empty `array`. A list is not empty.
   void set_text(const std::string& array, const std::string& name, const std::string& value);
   void set_texts(const std::string& array, const std::string& name,
                  const std::vector<std::string>& values);
   void set_integer(const std::string& array, const std::string& name, std::int64_t value);
+  void set_integers(const std::string& array, const std::string& name,
+                    const std::vector<std::int64_t>& values);
   void set_real(const std::string& array, const std::string& name, double value);
 
+  // The library is done with the file. Returns its temporary name, for the arrays that were
+  // reserved.
+  const std::string& close();
   // Closes, syncs and renames. Nothing may be written afterwards.
   void commit();
 

@@ -320,6 +320,21 @@ std::optional<std::int64_t> Hdf5File::integer(const std::string& array,
   return value;
 }
 
+std::optional<std::vector<std::int64_t>> Hdf5File::integers(const std::string& array,
+                                                            const std::string& name) const {
+  const Hdf5Handle found = attribute(array, name);
+  if (!found.open()) return std::nullopt;
+  if (class_of_number(found.id()) != H5T_INTEGER) return std::nullopt;
+  const std::string where = path_ + ": attribute " + name;
+  const Hdf5Handle space(check_stored(H5Aget_space(found.id()), where, "H5Aget_space"), H5Sclose);
+  const hssize_t count = H5Sget_simple_extent_npoints(space.id());
+  // An attribute is small: its header holds at most 64 KiB.
+  if (count < 0 || count > 8192) return std::nullopt;
+  std::vector<std::int64_t> values(static_cast<std::size_t>(count));
+  check_stored(H5Aread(found.id(), H5T_NATIVE_INT64, values.data()), where, "H5Aread");
+  return values;
+}
+
 std::optional<double> Hdf5File::real(const std::string& array, const std::string& name) const {
   const Hdf5Handle found = attribute(array, name);
   if (!found.open()) return std::nullopt;

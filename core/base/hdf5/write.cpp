@@ -17,6 +17,11 @@ Hdf5Handle creation_properties(const Shape& shape, const Hdf5Layout& layout,
                                const std::string& where) {
   Hdf5Handle properties(check_hdf5(H5Pcreate(H5P_DATASET_CREATE), where, "H5Pcreate"), H5Pclose);
   forget_times(properties.id(), where);
+  if (layout.reserved) {
+    check_hdf5(H5Pset_alloc_time(properties.id(), H5D_ALLOC_TIME_EARLY), where,
+               "H5Pset_alloc_time");
+    check_hdf5(H5Pset_fill_time(properties.id(), H5D_FILL_TIME_NEVER), where, "H5Pset_fill_time");
+  }
   const bool filtered = layout.gzip > 0 || layout.shuffle || layout.checksum;
   require(layout.chunk_rows > 0 || !filtered, where, ": filters need chunks");
   if (layout.chunk_rows == 0 || shape.elements() == 0) return properties;
@@ -106,6 +111,14 @@ void Hdf5Writer::write(const std::string& name, DType dtype, const Shape& shape,
   write(name, 0, shape.rank() == 0 ? 1 : shape[0], from);
 }
 
+std::uint64_t Hdf5Writer::reserve(const std::string& name, DType dtype, const Shape& shape) {
+  create(name, dtype, shape, {.reserved = true});
+  if (shape.elements() == 0) return 0;
+  const haddr_t offset = H5Dget_offset(object(name));
+  require(offset != HADDR_UNDEF, path_, ": array \"", name, "\" has no place in the file");
+  return offset;
+}
+
 std::int64_t Hdf5Writer::object(const std::string& array) const {
   if (array.empty()) return file_.id();
   const auto found = open_.find(array);
@@ -153,18 +166,30 @@ void Hdf5Writer::set_integer(const std::string& array, const std::string& name,
   set_attribute(array, name, H5T_NATIVE_INT64, dataspace({}).id(), &value);
 }
 
+void Hdf5Writer::set_integers(const std::string& array, const std::string& name,
+                              const std::vector<std::int64_t>& values) {
+  silence_hdf5();
+  const Hdf5Handle space = dataspace({static_cast<std::int64_t>(values.size())});
+  set_attribute(array, name, H5T_NATIVE_INT64, space.id(), values.data());
+}
+
 void Hdf5Writer::set_real(const std::string& array, const std::string& name, double value) {
   silence_hdf5();
   set_attribute(array, name, H5T_NATIVE_DOUBLE, dataspace({}).id(), &value);
 }
 
-void Hdf5Writer::commit() {
+const std::string& Hdf5Writer::close() {
   silence_hdf5();
   for (auto& [name, array] : open_) {
     check_hdf5(array.dataset.reset(), path_ + ": array \"" + name + '"', "H5Dclose");
   }
   open_.clear();
   check_hdf5(file_.reset(), path_, "H5Fclose");
+  return temporary_;
+}
+
+void Hdf5Writer::commit() {
+  close();
   files_.publish(temporary_, path_);
   temporary_.clear();
 }

@@ -1,0 +1,178 @@
+#include "launcher/checkpoint/checkpoint_writer.h"
+
+#include <ctime>
+#include <thread>
+
+#include "core/base/error.h"
+#include "dist/communicator.h"
+#include "launcher/checkpoint/part.h"
+#include "launcher/checkpoint/stored_checkpoint.h"
+
+namespace lockstep {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr auto kGlance = std::chrono::milliseconds(20);
+constexpr char kFailed[] = "failed: ";  // begins what a thread says that failed
+
+// A thread's work, whose errors become what it says.
+template <typename Work>
+std::future<std::string> in_background(Work work) {
+  return std::async(std::launch::async, [work]() -> std::string {
+    try {
+      return work();
+    } catch (const std::exception& error) {
+      return std::string(kFailed) + error.what();
+    }
+  });
+}
+
+bool has_failed(const std::string& said) { return said.starts_with(kFailed); }
+std::string reason_of(const std::string& said) { return said.substr(sizeof kFailed - 1); }
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char out[32];
+  std::strftime(out, sizeof out, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return out;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(Training& training, CheckpointOptions options)
+    : training_(training),
+      options_(std::move(options)),
+      copy_(training.own_state()),
+      committed_step_(options_.loaded_step) {
+  Communicator& communicator = training_.worker().communicator();
+  if (communicator.rank() == 0) remove_unfinished(options_.directory, *options_.files);
+  barrier(communicator, "checkpoint");
+}
+
+CheckpointWriter::~CheckpointWriter() = default;
+
+std::string CheckpointWriter::unfinished_path() const {
+  return options_.directory + "/" + unfinished_name(current_.step);
+}
+
+void CheckpointWriter::begin(CheckpointNotes notes) {
+  next_due_ = Clock::now();
+  finish();
+  next_due_.reset();
+  if (training_.step() == committed_step_) return;
+  Communicator& communicator = training_.worker().communicator();  // waits for the exchange under way
+  copy_.take();
+  notes_ = std::move(notes);
+  begun_ = Clock::now();
+  current_ = {.step = training_.step(), .path = options_.directory + "/" + step_name(training_.step())};
+  stage_ = Stage::kParts;
+  work_ = in_background([this, rank = communicator.rank()] {
+    options_.files->make_directories(unfinished_path());
+    const std::string path = unfinished_path() + "/" + part_name(rank);
+    return to_json(write_part(path, copy_.slices(), *options_.files)).dump();
+  });
+}
+
+bool CheckpointWriter::busy() const {
+  return work_.valid() && work_.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
+}
+
+void CheckpointWriter::advance() {
+  Communicator& communicator = training_.worker().communicator();
+  const std::string mine = work_.valid() ? work_.get() : std::string();
+  const std::vector<std::string> all = gather_texts(communicator, mine, "checkpoint");
+  if (stage_ == Stage::kCommit) {
+    end(has_failed(all[0]) ? reason_of(all[0]) : std::string());
+    return;
+  }
+  std::vector<PartEntry> parts;
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (has_failed(all[rank])) {
+      if (communicator.rank() == 0) {
+        try {
+          options_.files->remove(unfinished_path());
+        } catch (const Error&) {  // the next run tries again
+        }
+      }
+      end(all.size() == 1 ? reason_of(all[0]) : text("rank ", rank, ": ", reason_of(all[rank])));
+      return;
+    }
+    parts.push_back(part_entry_from(Json::parse(all[rank])));
+  }
+  stage_ = Stage::kCommit;
+  if (communicator.rank() == 0) work_ = in_background([this, parts] { return commit(parts); });
+}
+
+const CheckpointOutcome& CheckpointWriter::finish() {
+  // The others may be slower than run.deadline lets anyone wait: they are asked again and again.
+  while (pending()) {
+    if (work_.valid()) work_.wait_for(kGlance);
+    bool any_busy = false;
+    const double mine = busy() ? 1 : 0;
+    for (const auto& rank : gather_doubles(training_.worker().communicator(), {mine}, "checkpoint")) {
+      any_busy = any_busy || rank.at(0) != 0;
+    }
+    if (!any_busy) {
+      advance();
+    } else if (mine == 0) {
+      std::this_thread::sleep_for(kGlance);
+    }
+  }
+  return current_;
+}
+
+void CheckpointWriter::end(const std::string& error) {
+  stage_ = Stage::kIdle;
+  current_.error = error;
+  current_.seconds = seconds_since(begun_);
+  if (next_due_) current_.waited = seconds_since(*next_due_);
+  if (error.empty()) committed_step_ = current_.step;
+  if (options_.ended) options_.ended(current_);
+}
+
+Manifest CheckpointWriter::manifest_of(const std::vector<PartEntry>& parts) const {
+  return {.step = current_.step,
+          .written = utc_now(),
+          .configuration = config_hash(training_.config()),
+          .dataset = training_.data().record.fingerprint,
+          .world_size = static_cast<std::int64_t>(parts.size()),
+          .evaluated = notes_.evaluated,
+          .metrics = notes_.metrics,
+          .followed = notes_.followed,
+          .tensors = training_.state_shapes(),
+          .parts = parts};
+}
+
+// Rank 0's thread.
+std::string CheckpointWriter::commit(const std::vector<PartEntry>& parts) const {
+  const FileSystem& files = *options_.files;
+  const std::string from = unfinished_path();
+  for (std::size_t rank = 0; rank < parts.size(); ++rank) {
+    const std::string path = from + "/" + parts[rank].file;
+    if (is_file(path) && file_size(path) == parts[rank].bytes) continue;
+    environment_failed(path, ": was written by rank ", rank,
+                       " and is not seen by rank 0; the run directory must lie on a file system that all hosts share");
+  }
+  for (const std::string& file : options_.belonging) files.sync(file);
+  files.write_atomic(manifest_path(from), manifest_of(parts).to_text());
+  files.sync(from);
+  // One of that step that is there is broken: a training never comes back to the step that it loaded.
+  files.remove(current_.path);
+  files.rename(from, current_.path);
+  files.sync(options_.directory);
+  try {
+    remove_old_checkpoints(options_.directory, options_.retention, files);
+  } catch (const Error&) {
+    // One that stays too long does no harm; the next checkpoint tries again.
+  }
+  return {};
+}
+
+}  // namespace lockstep

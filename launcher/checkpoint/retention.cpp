@@ -1,0 +1,70 @@
+#include "launcher/checkpoint/retention.h"
+
+#include <filesystem>
+
+#include "core/base/error.h"
+#include "launcher/checkpoint/manifest.h"
+#include "launcher/checkpoint/stored_checkpoint.h"
+
+namespace lockstep {
+namespace {
+
+std::optional<Manifest> readable_manifest(const std::string& checkpoint) {
+  try {
+    return read_manifest(checkpoint);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+std::optional<std::int64_t> best_of(const Manifest& manifest) {
+  const auto best = manifest.followed.find(kFollowedBest);
+  if (best == manifest.followed.end() || !best->second.contains("step")) return std::nullopt;
+  return best->second["step"].get<std::int64_t>();
+}
+
+// It loses its name at once: a kill meanwhile leaves no broken checkpoint behind.
+void remove_checkpoint(const CheckpointEntry& entry, const FileSystem& files) {
+  const std::string unfinished = directory_of(entry.path) + "/" + unfinished_name(entry.step);
+  files.remove(unfinished);
+  files.rename(entry.path, unfinished);
+  files.remove(unfinished);
+}
+
+}  // namespace
+
+void remove_old_checkpoints(const std::string& directory, const Retention& retention, const FileSystem& files) {
+  auto entries = list_checkpoints(directory);
+  std::int64_t kept = 0;
+  std::optional<std::int64_t> best;
+  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+    const std::optional<Manifest> manifest = readable_manifest(entry->path);
+    if (kept == 0 && manifest) best = best_of(*manifest);
+    const bool is_recent = kept < std::max<std::int64_t>(1, retention.keep);
+    if (is_recent) {
+      kept += manifest.has_value();
+      continue;
+    }
+    const bool for_ever = retention.keep_every > 0 && entry->step % retention.keep_every == 0;
+    if (for_ever || entry->step == best) continue;
+    remove_checkpoint(*entry, files);
+  }
+}
+
+void remove_unfinished(const std::string& directory, const FileSystem& files) {
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, none)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with(".step-") && name.ends_with(".tmp")) files.remove(entry.path());
+  }
+}
+
+std::optional<std::int64_t> best_step(const std::string& directory) {
+  auto entries = list_checkpoints(directory);
+  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+    if (const auto manifest = readable_manifest(entry->path)) return best_of(*manifest);
+  }
+  return std::nullopt;
+}
+
+}  // namespace lockstep

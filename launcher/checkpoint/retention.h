@@ -1,0 +1,30 @@
+// Which checkpoints stay on the disk.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/base/file.h"
+
+namespace lockstep {
+
+struct Retention {
+  std::int64_t keep = 3;        // the newest ones; at least 1
+  std::int64_t keep_every = 0;  // those of steps that this number divides stay for ever; 0: none
+};
+
+// The name under which the manifest keeps what checkpoint.best follows.
+inline constexpr char kFollowedBest[] = "checkpoint.best";
+
+// Removes what `retention` does not keep: never the newest one that has a manifest, nor the best. Directories without a
+// readable manifest are not counted, and go when enough newer ones are kept.
+void remove_old_checkpoints(const std::string& directory, const Retention& retention, const FileSystem& files);
+
+// What a kill left of checkpoints that were being written or removed.
+void remove_unfinished(const std::string& directory, const FileSystem& files);
+
+// The step of the best checkpoint, as the newest readable manifest says.
+std::optional<std::int64_t> best_step(const std::string& directory);
+
+}  // namespace lockstep
