@@ -49,7 +49,7 @@ class FitLoop {
       : training_(training),
         options_(options),
         observer_(observer),
-        vote_(training.worker().communicator()),
+        vote_(training.worker()),
         best_(kFollowedBest, training.config().checkpoint.best, 0, options.resumed),
         stopping_(kFollowedForStopping, stopping_metric(training.config()), stopping_delta(training.config()),
                   options.resumed) {

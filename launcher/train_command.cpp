@@ -348,7 +348,7 @@ int train(const TrainCommand& command, const ProgramContext& context, Setup& set
           writer);
   EvaluationDetail detail;
   if (status == FitStatus::kDone && training.data().has_test()) {
-    Vote vote(setup.worker->communicator());
+    Vote vote(*setup.worker);
     const auto keep_going = [&] { return !vote.due() || !vote.cast({.stop = stop_requested()}).stop; };
     detail = evaluate_in_detail(training, training.data().test, keep_going);
     // All steps are done; when it is resumed, only this is left.

@@ -10,16 +10,17 @@ constexpr double kMostUnits = 1 << 20;
 
 }  // namespace
 
-bool Vote::due() { return ++units_ >= units_between_ || communicator_.size() == 1; }
+bool Vote::due() { return ++units_ >= units_between_ || worker_.world_size() == 1; }
 
 Ballot Vote::cast(const Ballot& mine) {
-  if (communicator_.size() == 1) return mine;
+  if (worker_.world_size() == 1) return mine;
   const Clock::time_point now = Clock::now();
   const double seconds = std::chrono::duration<double>(now - last_).count();
   last_ = now;
   Ballot any;
   double slowest = 0;
-  for (const auto& rank : gather_doubles(communicator_, {mine.stop ? 1.0 : 0.0, mine.busy ? 1.0 : 0.0, seconds}, "vote")) {
+  const std::vector<double> said = {mine.stop ? 1.0 : 0.0, mine.busy ? 1.0 : 0.0, seconds};
+  for (const auto& rank : gather_doubles(worker_.communicator(), said, "vote")) {
     any.stop = any.stop || rank.at(0) != 0;
     any.busy = any.busy || rank.at(1) != 0;
     slowest = std::max(slowest, rank.at(2));

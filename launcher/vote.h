@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cstdint>
 
-#include "dist/communicator.h"
+#include "launcher/worker.h"
 
 namespace lockstep {
 
@@ -18,7 +18,8 @@ struct Ballot {
 
 class Vote {
  public:
-  explicit Vote(Communicator& communicator) : communicator_(communicator) {}
+  // `worker` outlives it.
+  explicit Vote(Worker& worker) : worker_(worker) {}
 
   // A unit of work is done. Whether the ranks vote now; in a world of one always, for it costs nothing.
   bool due();
@@ -28,7 +29,7 @@ class Vote {
  private:
   using Clock = std::chrono::steady_clock;
 
-  Communicator& communicator_;
+  Worker& worker_;
   std::int64_t units_ = 0, units_between_ = 1;
   Clock::time_point last_ = Clock::now();
 };
