@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "core/base/error.h"
-#include "dist/communicator.h"
+#include "dist/agree.h"
 #include "launcher/checkpoint/part.h"
 #include "launcher/checkpoint/stored_checkpoint.h"
 
@@ -52,8 +52,13 @@ CheckpointWriter::CheckpointWriter(Training& training, CheckpointOptions options
       copy_(training.own_state()),
       committed_step_(options_.loaded_step) {
   Communicator& communicator = training_.worker().communicator();
-  if (communicator.rank() == 0) remove_unfinished(options_.directory, *options_.files);
-  barrier(communicator, "checkpoint");
+  together(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    const FileSystem& files = *options_.files;
+    remove_unfinished(options_.directory, files);
+    files.make_directories(options_.directory);
+    files.sync(directory_of(options_.directory));
+  });
 }
 
 CheckpointWriter::~CheckpointWriter() = default;

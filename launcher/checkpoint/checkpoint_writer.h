@@ -55,7 +55,8 @@ struct CheckpointNotes {
 
 class CheckpointWriter {
  public:
-  // Removes what an interrupted run left half-written. `training` outlives it.
+  // Makes the directory, and removes what an interrupted run left half-written there; throws a SharedError where the
+  // disk does not let it. `training` outlives it.
   CheckpointWriter(Training& training, CheckpointOptions options);
   // Waits for this rank's thread. What is not complete stays incomplete.
   ~CheckpointWriter();
