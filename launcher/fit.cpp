@@ -158,8 +158,7 @@ class FitLoop {
     CheckpointNotes notes{.evaluated = evaluated_, .metrics = metrics_};
     best_.keep(notes.followed);
     stopping_.keep(notes.followed);
-    writer_->begin(std::move(notes));
-    observer_.on_checkpoint(training_.step(), seconds_since(start));
+    if (writer_->begin(std::move(notes))) observer_.on_checkpoint(training_.step(), seconds_since(start));
   }
 
   // What was begun last must be on the disk.

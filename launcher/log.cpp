@@ -97,8 +97,12 @@ std::int64_t step_of(std::string_view line) {
   return step;
 }
 
-// Removes the lines after that step, and a last line without an end. Returns `path`.
-const std::string& keep_lines(const std::string& path, std::int64_t through_step) {
+bool is_evaluation(std::string_view line) { return line.starts_with(R"({"event":"evaluation")"); }
+
+// Removes the lines after that step (or its evaluation), and a last line without an end. Returns
+// `path`.
+const std::string& keep_lines(const std::string& path, std::int64_t through_step,
+                              bool is_evaluated) {
   if (through_step == 0 || !is_file(path)) return path;
   const std::string before = local_files().read(path);
   std::string kept;
@@ -106,7 +110,9 @@ const std::string& keep_lines(const std::string& path, std::int64_t through_step
     const std::size_t end = before.find('\n', begin);
     if (end == std::string::npos) break;
     const std::string_view line(before.data() + begin, end + 1 - begin);
-    if (step_of(line) <= through_step) kept += line;
+    const std::int64_t step = step_of(line);
+    const bool comes_again = !is_evaluated && step == through_step && is_evaluation(line);
+    if (step <= through_step && !comes_again) kept += line;
     begin = end + 1;
   }
   if (kept != before) local_files().write_atomic(path, kept);
@@ -163,8 +169,9 @@ std::string joined(const std::vector<std::string>& head, const std::vector<std::
 
 }  // namespace
 
-TrainingLog::TrainingLog(const std::string& path, std::int64_t keep_through_step)
-    : file_(keep_lines(path, keep_through_step), keep_through_step != 0) {}
+TrainingLog::TrainingLog(const std::string& path, std::int64_t keep_through_step,
+                         bool is_evaluated)
+    : file_(keep_lines(path, keep_through_step, is_evaluated), keep_through_step != 0) {}
 
 void TrainingLog::step(const StepRecord& record) {
   std::string& out = file_.buffer();

@@ -67,9 +67,11 @@ struct Straggler;
 class TrainingLog {
  public:
   // Keeps the lines up to `keep_through_step` (a run that is resumed from there writes the later
-  // ones again; a torn last line goes too) and appends; 0 begins a new file. Throws where it cannot
+  // ones again; a torn last line goes too) and appends; 0 begins a new file. `is_evaluated`: the
+  // evaluation at that very step is not made again, so its line is kept too. Throws where it cannot
   // be written.
-  explicit TrainingLog(const std::string& path, std::int64_t keep_through_step = 0);
+  explicit TrainingLog(const std::string& path, std::int64_t keep_through_step = 0,
+                       bool is_evaluated = true);
 
   void step(const StepRecord& record);
   void evaluation(const EvaluationRecord& record);

@@ -53,10 +53,10 @@ std::vector<std::pair<std::string, double>> scalars(const std::vector<MetricValu
 class RunWriter final : public FitObserver {
  public:
   RunWriter(Training& training, const std::vector<WorkerPlace>& places, const RunDirectory& run,
-            const TrainCommand& command, const ProgramContext& context)
+            const TrainCommand& command, const ProgramContext& context, const Manifest* resumed)
       : training_(training), places_(places), command_(command), context_(context), started_(Clock::now()), last_(started_) {
     if (training.worker().rank() != 0) return;
-    log_.emplace(run.log(), training.step());
+    log_.emplace(run.log(), training.step(), resumed == nullptr || resumed->evaluated);
     events_.emplace(run.path(), training.step());
     ProgressOptions progress = ProgressLine::options_for(stdout);
     progress.quiet = command.quiet;
@@ -334,7 +334,7 @@ int train(const TrainCommand& command, const ProgramContext& context, Setup& set
   const RunDirectory& run = start.run;
   const bool first = setup.worker->rank() == 0;
   const double limit = setup.config.run.time_limit;
-  RunWriter writer(training, setup.places, run, command, context);
+  RunWriter writer(training, setup.places, run, command, context, start.resumed);
   const auto stop_requested = [&] {
     return start.signal.arrived() || (limit > 0 && seconds_between(context.started, Clock::now()) > limit);
   };

@@ -67,11 +67,11 @@ std::string CheckpointWriter::unfinished_path() const {
   return options_.directory + "/" + unfinished_name(current_.step);
 }
 
-void CheckpointWriter::begin(CheckpointNotes notes) {
+bool CheckpointWriter::begin(CheckpointNotes notes) {
   next_due_ = Clock::now();
   finish();
   next_due_.reset();
-  if (training_.step() == committed_step_) return;
+  if (training_.step() == committed_step_) return false;
   Communicator& communicator = training_.worker().communicator();  // waits for the exchange under way
   copy_.take();
   notes_ = std::move(notes);
@@ -83,6 +83,7 @@ void CheckpointWriter::begin(CheckpointNotes notes) {
     const std::string path = unfinished_path() + "/" + part_name(rank);
     return to_json(write_part(path, copy_.slices(), *options_.files)).dump();
   });
+  return true;
 }
 
 bool CheckpointWriter::busy() const {

@@ -63,8 +63,8 @@ class CheckpointWriter {
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  // Copies the state as of now. Does nothing where this step's checkpoint is there already.
-  void begin(CheckpointNotes notes);
+  // Copies the state as of now. False, and nothing is done, where this step's checkpoint is there already.
+  bool begin(CheckpointNotes notes);
   // Something is under way that all ranks have to go on with.
   bool pending() const { return stage_ != Stage::kIdle; }
   // Of this rank: its thread is at work.

@@ -122,6 +122,25 @@ TEST_F(TrainingLogTest, ANewLogRemovesTheOldOneAndAResumedOneContinues) {
   EXPECT_TRUE(lines().empty());
 }
 
+TEST_F(TrainingLogTest, AnEvaluationThatIsMadeAgainIsNotThereTwice) {
+  {
+    TrainingLog log(path_);
+    for (const std::int64_t step : {10, 20}) {
+      log.step(record_of(step, 0.0));
+      log.evaluation({.step = step, .epoch = 1});
+    }
+  }
+  {
+    TrainingLog log(path_, 20, true);
+    EXPECT_EQ(lines().size(), 4u);
+  }
+  TrainingLog log(path_, 20, false);
+  const auto left = lines();
+  ASSERT_EQ(left.size(), 3u);
+  EXPECT_EQ(Json::parse(left[1])["event"], "evaluation");
+  EXPECT_FALSE(Json::parse(left[2]).contains("event"));
+}
+
 TEST_F(TrainingLogTest, AResumedLogMayBeMissing) {
   TrainingLog(path_, 20).step(record_of(21, 0.0));
   EXPECT_EQ(lines().size(), 1u);

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -208,6 +209,8 @@ class Hdf5Writer {
     Shape shape;
   };
 
+  // The groups that an array of that name lies in.
+  void make_groups(const std::string& array);
   std::int64_t object(const std::string& array) const;
   void set_attribute(const std::string& array, const std::string& name, std::int64_t type,
                      std::int64_t space, const void* value);
@@ -216,6 +219,7 @@ class Hdf5Writer {
   const FileSystem& files_;
   Hdf5Handle file_;
   std::map<std::string, Open> open_;
+  std::set<std::string> groups_;
 };
 
 }  // namespace lockstep

@@ -70,18 +70,29 @@ Hdf5Writer::~Hdf5Writer() {
   }
 }
 
+void Hdf5Writer::make_groups(const std::string& array) {
+  for (std::size_t slash = array.find('/'); slash != std::string::npos;
+       slash = array.find('/', slash + 1)) {
+    const std::string name = array.substr(0, slash), where = path_ + ": group \"" + name + '"';
+    if (!groups_.insert(name).second) continue;
+    const Hdf5Handle properties(check_hdf5(H5Pcreate(H5P_GROUP_CREATE), where, "H5Pcreate"), H5Pclose);
+    forget_times(properties.id(), where);
+    const hid_t id =
+        H5Gcreate2(file_.id(), name.c_str(), H5P_DEFAULT, properties.id(), H5P_DEFAULT);
+    const Hdf5Handle group(check_hdf5(id, where, "H5Gcreate2"), H5Gclose);
+  }
+}
+
 void Hdf5Writer::create(const std::string& name, DType dtype, const Shape& shape,
                         const Hdf5Layout& layout) {
   silence_hdf5();
   const std::string where = text(path_, ": array \"", name, "\"");
   require(!open_.contains(name), where, " is created twice");
   const Hdf5Handle properties = creation_properties(shape, layout, where);
-  const Hdf5Handle links(check_hdf5(H5Pcreate(H5P_LINK_CREATE), where, "H5Pcreate"), H5Pclose);
-  check_hdf5(H5Pset_create_intermediate_group(links.id(), 1), where,
-             "H5Pset_create_intermediate_group");
+  make_groups(name);
   const Hdf5Handle type = memory_type(dtype);
   const Hdf5Handle space = dataspace(shape);
-  const hid_t id = H5Dcreate2(file_.id(), name.c_str(), type.id(), space.id(), links.id(),
+  const hid_t id = H5Dcreate2(file_.id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT,
                               properties.id(), H5P_DEFAULT);
   open_[name] = {Hdf5Handle(check_hdf5(id, where, "H5Dcreate2"), H5Dclose), dtype, shape};
 }
