@@ -28,7 +28,7 @@ struct RunConfig {
   std::int64_t threads = 1;  // CPU threads per worker
   double deadline = 300.0;   // seconds to wait for another rank
   std::int64_t check_every = 1000;  // steps between comparisons of the replicas; 0: only before checkpoints
-  double time_limit = 0.0;   // seconds of training before a checkpoint and exit code 75; 0: none
+  double time_limit = 0.0;   // seconds since the start before a checkpoint and exit code 75; 0: none
 };
 
 // What is held in memory: what fits, everything, or nothing.

@@ -315,7 +315,7 @@ int show_preparation(Setup& setup) {
               static_cast<long long>(setup.training->total_steps()),
               to_table(setup.places, name_of(setup.worker->device().kind())).c_str());
   std::printf("memory of a worker: %.1f MB; all ranks agree; nothing was written\n",
-              static_cast<double>(memory_of(plan)) / 1e6);
+              static_cast<double>(memory_of(plan) + setup.training->own_state_bytes()) / 1e6);
   return kExitDone;
 }
 

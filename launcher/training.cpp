@@ -185,6 +185,16 @@ std::vector<TensorSlice> Training::own_state() {
   return out;
 }
 
+std::size_t Training::own_state_bytes() const {
+  std::int64_t elements = 0;
+  for (const Bucket& bucket : compiler_->buckets()) {
+    const std::int64_t chunk = bucket.chunk(worker_.rank(), worker_.world_size()).size();
+    const auto moments = static_cast<std::int64_t>(config_.train.optimizer->slots().size());
+    elements += bucket.is_statistics ? bucket.elements : chunk * (1 + moments);
+  }
+  return static_cast<std::size_t>(elements) * sizeof(float);
+}
+
 std::map<std::string, Shape> Training::state_shapes() const {
   std::map<std::string, Shape> out;
   for (const Bucket& bucket : compiler_->buckets()) {
@@ -232,7 +242,7 @@ std::size_t memory_of(const Plan& plan) {
 void check_memory(const Device& device, std::size_t bytes, int workers) {
   const double needed = static_cast<double>(bytes) * workers;
   const std::size_t available = device.memory_limit();
-  check_input(needed <= static_cast<double>(available), "the Plan needs ", needed / 1e9, " GB (",
+  check_input(needed <= static_cast<double>(available), "the training needs ", needed / 1e9, " GB (",
               static_cast<double>(bytes) / 1e9, " GB for each of ", workers, " workers), this machine has ",
               static_cast<double>(available) / 1e9,
               " GB available: lower train.global_batch, use more microbatches or fewer workers");
@@ -283,7 +293,7 @@ Training::BoundPlan& Training::bound_training(std::int64_t samples) {
   std::unique_ptr<BoundPlan>& bound = training_plans_[samples];
   if (!bound) {
     Plan plan = compiler_->training_plan(samples);
-    check_memory(worker_.device(), memory_of(plan), worker_.world_size());
+    check_memory(worker_.device(), memory_of(plan) + own_state_bytes(), worker_.world_size());
     bound = std::make_unique<BoundPlan>(Executor(std::move(plan), states_, arena_));
     bind_inputs(*bound);
     if (worker_.world_size() > 1) bound->executor.report_to(&worker_.progress());

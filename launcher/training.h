@@ -97,6 +97,8 @@ class Training {
   // This rank's part of the whole state, in its memory: of "parameters/<name>" and the moments what it owns, on rank 0
   // "statistics/<name>". The parts of all ranks are all of it, and no element twice.
   std::vector<TensorSlice> own_state();
+  // The bytes of own_state(): what a checkpoint copies in memory.
+  std::size_t own_state_bytes() const;
   // Names and shapes of the whole state.
   std::map<std::string, Shape> state_shapes() const;
   std::int64_t parameter_count() const;
