@@ -1,11 +1,7 @@
 #include "dist/watchdog.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,45 +18,10 @@
 #include <sstream>
 #include <thread>
 
+#include "dist/watchdog_connection.h"
+
 namespace lockstep {
 namespace {
-
-// ---- Packets -----------------------------------------------------------------------------------
-
-enum class PacketKind : std::uint32_t {
-  kHello,    // the first one
-  kBeat,     // what the sender is doing
-  kOther,    // from rank 0 to rank 1: what another rank was doing
-  kCrash,    // the sender dies of `signal`
-  kFail,     // the sender cannot go on: `text`
-  kLate,     // the sender waited in vain: `text`
-  kEnd,      // from rank 0: end the process, the fault was told
-  kGoodbye,  // the sender ends well
-};
-
-struct PacketCollective {
-  std::uint64_t number, bytes;
-  std::int64_t begun_ago, took;  // nanoseconds; took -1: it waits
-  char what[32];
-};
-
-// Plain data in the byte order of the machine: all ranks run the same binary.
-struct Packet {
-  std::uint64_t token;
-  PacketKind kind;
-  std::int32_t rank, signal;
-  std::uint32_t phase;
-  std::int64_t process, step, since_ago;
-  std::int64_t heard_ago;  // of another rank
-  std::uint32_t collectives;
-  char host[64], text[512];
-  PacketCollective ring[Progress::kRing];
-};
-
-void copy_text(char* to, std::size_t size, const std::string& from) {
-  std::strncpy(to, from.c_str(), size - 1);
-  to[size - 1] = 0;
-}
 
 RankState state_of(const Packet& packet, std::int64_t heard_at, std::int64_t now) {
   const double later = static_cast<double>(now - heard_at) * 1e-9;
@@ -79,97 +40,6 @@ RankState state_of(const Packet& packet, std::int64_t heard_at, std::int64_t now
                                from.took < 0 ? -1.0 : static_cast<double>(from.took) * 1e-9});
   }
   return out;
-}
-
-// ---- Sockets -----------------------------------------------------------------------------------
-
-void set_waiting(int socket, bool waits) {
-  const int flags = fcntl(socket, F_GETFL);
-  fcntl(socket, F_SETFL, waits ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
-}
-
-// One end of a connection. Packets are small and few: what the socket does not take at once is dropped (the other
-// side does not read: it is frozen).
-class Connection {
- public:
-  explicit Connection(int socket) : socket_(socket) {
-    const int on = 1;
-    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    set_waiting(socket, false);
-  }
-  ~Connection() { ::close(socket_); }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-
-  int socket() const { return socket_; }
-  void send(const Packet& packet) const { ::send(socket_, &packet, sizeof packet, MSG_NOSIGNAL | MSG_DONTWAIT); }
-
-  // Reads one packet; false where none is complete.
-  bool receive(Packet& packet) {
-    while (!closed_ && have_ < sizeof packet) {
-      const ssize_t got = ::recv(socket_, buffer_ + have_, sizeof packet - have_, MSG_DONTWAIT);
-      if (got > 0) {
-        have_ += static_cast<std::size_t>(got);
-      } else if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return false;
-      } else {
-        closed_ = true;
-      }
-    }
-    if (have_ < sizeof packet) return false;
-    std::memcpy(&packet, buffer_, sizeof packet);
-    have_ = 0;
-    return true;
-  }
-  bool closed() const { return closed_; }
-
- private:
-  int socket_;
-  bool closed_ = false;
-  std::size_t have_ = 0;
-  unsigned char buffer_[sizeof(Packet)];
-};
-
-// The IPv4 addresses of this machine, loopback first.
-std::vector<std::string> own_addresses() {
-  std::vector<std::string> out{"127.0.0.1"};
-  ifaddrs* all = nullptr;
-  if (getifaddrs(&all) != 0) return out;
-  for (const ifaddrs* one = all; one != nullptr; one = one->ifa_next) {
-    if (one->ifa_addr == nullptr || one->ifa_addr->sa_family != AF_INET) continue;
-    char text[INET_ADDRSTRLEN];
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(one->ifa_addr)->sin_addr, text, sizeof text);
-    if (std::string(text) != "127.0.0.1") out.emplace_back(text);
-  }
-  freeifaddrs(all);
-  return out;
-}
-
-// A socket that is connected to the address, or -1.
-int connect_to(const std::string& address, int port, int milliseconds) {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in where{};
-  where.sin_family = AF_INET;
-  where.sin_port = htons(static_cast<std::uint16_t>(port));
-  inet_pton(AF_INET, address.c_str(), &where.sin_addr);
-  set_waiting(socket, false);
-  int error = 0;
-  if (connect(socket, reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0) {
-    pollfd waiting{socket, POLLOUT, 0};
-    socklen_t size = sizeof error;
-    if (errno != EINPROGRESS || poll(&waiting, 1, milliseconds) != 1 ||
-        getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
-      ::close(socket);
-      return -1;
-    }
-  }
-  return socket;
-}
-
-std::string own_host() {
-  char name[64] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
 }
 
 // ---- Crashes -----------------------------------------------------------------------------------
@@ -232,7 +102,8 @@ class Watchdog::Thread {
  public:
   Thread(Communicator& communicator, Progress& progress, double deadline)
       : rank_(communicator.rank()), world_(communicator.size()), progress_(progress), deadline_(deadline),
-        beat_(std::clamp(deadline / 20, 0.05, 0.5)) {
+        beat_(std::clamp(deadline / 20, 0.05, 0.5)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (wake_ < 0) environment_failed("watchdog: eventfd: ", std::strerror(errno));
     connect_all(communicator);
     prepare_crash_handler();
     thread_ = std::thread([this] { run(); });
@@ -240,7 +111,9 @@ class Watchdog::Thread {
 
   ~Thread() {
     ending_ = true;
+    wake();
     thread_.join();
+    ::close(wake_);
     for (const int signal : kCrashes) std::signal(signal, SIG_DFL);
     crash_socket_count = 0;
   }
@@ -256,6 +129,7 @@ class Watchdog::Thread {
       failure_ = why;
       failure_kind_ = kind;
     }
+    wake();
     // The thread tells it, or hears of the end from rank 0. Should rank 0 be gone as well, this rank ends by itself.
     std::this_thread::sleep_for(std::chrono::seconds(5));
     std::fprintf(stderr, "lockstep: rank %d: %s\n", rank_, why.c_str());
@@ -297,25 +171,6 @@ class Watchdog::Thread {
     } else {
       connect_to_first(answer);
     }
-  }
-
-  static int listen_anywhere() {
-    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in where{};
-    where.sin_family = AF_INET;
-    where.sin_addr.s_addr = htonl(INADDR_ANY);
-    if (listener < 0 || bind(listener, reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0 ||
-        ::listen(listener, 1024) != 0) {
-      environment_failed("watchdog: no port to listen on: ", std::strerror(errno));
-    }
-    return listener;
-  }
-
-  static int port_of(int listener) {
-    sockaddr_in where{};
-    socklen_t size = sizeof where;
-    getsockname(listener, reinterpret_cast<sockaddr*>(&where), &size);
-    return ntohs(where.sin_port);
   }
 
   // Strangers that connect are sent away.
@@ -431,16 +286,23 @@ class Watchdog::Thread {
     }
   }
 
+  // The thread has something to look at.
+  void wake() const {
+    const std::uint64_t one = 1;
+    // It fails only where the thread is to wake already.
+    [[maybe_unused]] const ssize_t put = ::write(wake_, &one, sizeof one);
+  }
+
   // Reads what comes for that long, or until something needs to be looked at.
   void listen(std::vector<pollfd>& sockets, double seconds) {
     const std::int64_t until = monotonic_nanoseconds() + static_cast<std::int64_t>(seconds * 1e9);
-    while (!ending_ && monotonic_nanoseconds() < until) {
-      sockets.clear();
+    std::int64_t left = until - monotonic_nanoseconds();
+    for (; !ending_ && left > 0; left = until - monotonic_nanoseconds()) {
+      sockets.assign(1, {wake_, POLLIN, 0});
       for (const Peer& peer : peers_) {
         if (peer.connection && !peer.connection->closed()) sockets.push_back({peer.connection->socket(), POLLIN, 0});
       }
-      // Short, so that an end or a failure of this rank is seen soon.
-      poll(sockets.data(), sockets.size(), 20);
+      poll(sockets.data(), sockets.size(), static_cast<int>(left / 1'000'000) + 1);
       bool news = has_failed();
       for (Peer& peer : peers_) news |= read(peer);
       if (news) return;
@@ -649,6 +511,7 @@ class Watchdog::Thread {
   const int rank_, world_;
   Progress& progress_;
   const double deadline_, beat_;  // seconds
+  const int wake_;                // an eventfd
   std::uint64_t token_ = 0;
   std::vector<Peer> peers_;  // rank 0: by rank, without itself; the others: rank 0
   int told_ = 0;                 // whose state rank 0 passes on next, from rank 2 on

@@ -44,13 +44,13 @@ workers_up() {
 # Waits until all are up, then a random time of at most $1 ms, and picks one of them: $victim.
 pick_victim() {
   local all=() i
-  for i in {1..400}; do
+  for i in {1..3000}; do
     mapfile -t all < <(workers_up)
     test "${#all[@]}" -lt "$workers" || break
     kill -0 "$child" 2> /dev/null || fail "it ended by itself"
     sleep 0.01
   done
-  test "${#all[@]}" = "$workers" || fail "not all workers came up"
+  test "${#all[@]}" = "$workers" || fail "not all $workers workers came up"
   sleep "$(printf '0.%03d' $((RANDOM % $1)))"
   victim=${all[RANDOM % workers]}
 }
