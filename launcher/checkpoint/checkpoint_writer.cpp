@@ -98,22 +98,18 @@ void CheckpointWriter::advance() {
     end(has_failed(all[0]) ? reason_of(all[0]) : std::string());
     return;
   }
-  std::vector<PartEntry> parts;
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    if (has_failed(all[rank])) {
-      if (communicator.rank() == 0) {
-        try {
-          options_.files->remove(unfinished_path());
-        } catch (const Error&) {  // the next run tries again
-        }
-      }
-      end(all.size() == 1 ? reason_of(all[0]) : text("rank ", rank, ": ", reason_of(all[rank])));
-      return;
-    }
-    parts.push_back(part_entry_from(Json::parse(all[rank])));
-  }
   stage_ = Stage::kCommit;
-  if (communicator.rank() == 0) work_ = in_background([this, parts] { return commit(parts); });
+  std::vector<PartEntry> parts;
+  std::string failed;
+  for (std::size_t rank = 0; rank < all.size() && failed.empty(); ++rank) {
+    if (!has_failed(all[rank])) {
+      parts.push_back(part_entry_from(Json::parse(all[rank])));
+    } else {
+      failed = all.size() == 1 ? reason_of(all[0]) : text("rank ", rank, ": ", reason_of(all[rank]));
+    }
+  }
+  if (communicator.rank() != 0) return;
+  work_ = in_background([this, parts, failed] { return failed.empty() ? commit(parts) : give_up(failed); });
 }
 
 const CheckpointOutcome& CheckpointWriter::finish() {
@@ -156,6 +152,16 @@ Manifest CheckpointWriter::manifest_of(const std::vector<PartEntry>& parts) cons
           .parts = parts};
 }
 
+// Rank 0's thread. Nobody writes there now, and nobody begins to before it is done.
+std::string CheckpointWriter::give_up(const std::string& why) const {
+  try {
+    options_.files->remove(unfinished_path());
+  } catch (const Error&) {
+    // What is left does no harm, and the next run removes it.
+  }
+  return kFailed + why;
+}
+
 // Rank 0's thread.
 std::string CheckpointWriter::commit(const std::vector<PartEntry>& parts) const {
   const FileSystem& files = *options_.files;
@@ -168,7 +174,6 @@ std::string CheckpointWriter::commit(const std::vector<PartEntry>& parts) const 
   }
   for (const std::string& file : options_.belonging) files.sync(file);
   files.write_atomic(manifest_path(from), manifest_of(parts).to_text());
-  files.sync(from);
   // One of that step that is there is broken: a training never comes back to the step that it loaded.
   files.remove(current_.path);
   files.rename(from, current_.path);

@@ -4,7 +4,8 @@
 //   begin()    every rank copies the state that it alone has, and its thread writes it as a part
 //              (".step-00001200.tmp/part-0000.h5"), syncs it and reads it back
 //   advance()  when all have: they tell each other sizes and checksums, and rank 0's thread writes the manifest, syncs,
-//              gives the directory its name, and removes what is not kept
+//              gives the directory its name, and removes what is not kept; or, where one could not, what the others
+//              have written
 //   advance()  when that is done: all hear whether it was
 // There is one at a time; the next waits for the last. A disk that fails makes the checkpoint fail, on all ranks, and
 // changes nothing that was there.
@@ -80,6 +81,7 @@ class CheckpointWriter {
 
   std::string unfinished_path() const;
   std::string commit(const std::vector<PartEntry>& parts) const;
+  std::string give_up(const std::string& why) const;
   Manifest manifest_of(const std::vector<PartEntry>& parts) const;
   void end(const std::string& error);
 
