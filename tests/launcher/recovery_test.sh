@@ -67,21 +67,21 @@ same_as_undisturbed() {
   local step
   step=$(ls "$work/$run/checkpoints" | sed -n 's/^step-0*//p' | sort -n | tail -1)
   step=$((step + 9))
-  local disturbed=$run
+  local disturbed=$run alone=undisturbed-$run
   workers=1
   train "$disturbed" --set "train.steps=$step"
   wait "$child" || fail "the last steps: exit code $?"
-  train undisturbed --set "train.steps=$step"
+  train "$alone" --set "train.steps=$step"
   wait "$child" || fail "undisturbed: exit code $?"
-  for name in undisturbed "$disturbed"; do
+  for name in "$alone" "$disturbed"; do
     grep -o '^{"step":[0-9]*,"epoch":[0-9]*,"loss":[^,]*,"learning_rate":[^,]*' "$work/$name/log.jsonl" > "$work/$name.losses"
     grep -o '^{"event":"evaluation".*"metrics":{[^}]*}' "$work/$name/log.jsonl" > "$work/$name.evaluations"
     grep -o '"parameters_sha256": *"[0-9a-f]*"' "$work/$name/summary.json" > "$work/$name.sha256"
     cp "$work/$name/checkpoints/$(printf 'step-%08d' "$step")/part-0000.h5" "$work/$name.state"
   done
-  test "$(wc -l < "$work/undisturbed.losses")" = "$step" || fail "undisturbed: not $step steps in the log"
+  test "$(wc -l < "$work/$alone.losses")" = "$step" || fail "undisturbed: not $step steps in the log"
   for what in losses evaluations sha256 state; do
-    cmp "$work/undisturbed.$what" "$work/$disturbed.$what" || fail "$disturbed: other $what than undisturbed after $step steps"
+    cmp "$work/$alone.$what" "$work/$disturbed.$what" || fail "$disturbed: other $what than undisturbed after $step steps"
   done
   echo "$disturbed: the same $step steps, in $(ls "$work/$disturbed/checkpoints" | wc -l) checkpoints"
 }
