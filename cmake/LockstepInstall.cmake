@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 
 install(TARGETS lockstep RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS lockstep_flags lockstep_hdf5 lockstep_deflate lockstep_dnnl lockstep_xxhash
-  lockstep_pictures lockstep_zip lockstep_zlib
+  lockstep_pictures lockstep_zip lockstep_zlib lockstep_onnx
   lockstep_core lockstep_ops lockstep_datasets lockstep_dist lockstep_launcher
   EXPORT lockstep-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TARGET lockstep_cuda)

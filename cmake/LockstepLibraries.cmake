@@ -54,3 +54,13 @@ find_library(JPEG_LIBRARY jpeg REQUIRED)
 add_library(lockstep_pictures INTERFACE)
 target_include_directories(lockstep_pictures SYSTEM INTERFACE ${PNG_INCLUDE_DIR} ${JPEG_INCLUDE_DIR})
 target_link_libraries(lockstep_pictures INTERFACE ${PNG_LIBRARY} ${JPEG_LIBRARY})
+
+# ONNX. Its package file wants Protobuf's to be read before, and its targets are named just "onnx".
+find_path(ONNX_INCLUDE_DIR onnx/onnx_pb.h REQUIRED)
+find_library(ONNX_LIBRARY onnx REQUIRED)
+find_library(ONNX_PROTO_LIBRARY onnx_proto REQUIRED)
+find_library(PROTOBUF_LIBRARY protobuf REQUIRED)
+add_library(lockstep_onnx INTERFACE)
+target_include_directories(lockstep_onnx SYSTEM INTERFACE ${ONNX_INCLUDE_DIR})
+target_compile_definitions(lockstep_onnx INTERFACE ONNX_NAMESPACE=onnx ONNX_ML=1)
+target_link_libraries(lockstep_onnx INTERFACE ${ONNX_LIBRARY} ${ONNX_PROTO_LIBRARY} ${PROTOBUF_LIBRARY})

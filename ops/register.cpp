@@ -27,6 +27,7 @@
 #include "ops/layers/reduction.h"
 #include "ops/layers/reshape.h"
 #include "ops/losses/loss.h"
+#include "ops/onnx/builtin_onnx.h"
 #include "ops/optimizers/gradient_ops.h"
 #include "ops/optimizers/optimizer.h"
 #include "ops/pool2d/pool2d.h"
@@ -59,14 +60,37 @@ void register_cpu_kernels(KernelRegistry& registry) {
   register_softmax_cpu(registry);
 }
 
-std::vector<FusionPattern> fusion_patterns() {
+void register_onnx_converters(OnnxRegistry& registry) {
+  register_activation_onnx(registry);
+  register_batch_norm_onnx(registry);
+  register_bias_onnx(registry);
+  register_binary_onnx(registry);
+  register_builtin_onnx(registry);
+  register_concat_onnx(registry);
+  register_conv2d_onnx(registry);
+  register_dense_onnx(registry);
+  register_embedding_onnx(registry);
+  register_from_bytes_onnx(registry);
+  register_layer_norm_onnx(registry);
+  register_pool2d_onnx(registry);
+  register_reduce_onnx(registry);
+  register_softmax_onnx(registry);
+}
+
+std::vector<FusionPattern> room_fusions() {
   std::vector<FusionPattern> patterns;
-  // Chains come last: they take what the other rooms leave.
   for (const std::vector<FusionPattern>& room :
-       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), pool2d_fusions(),
-        elementwise_chain_fusions()}) {
+       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), pool2d_fusions()}) {
     patterns.insert(patterns.end(), room.begin(), room.end());
   }
+  return patterns;
+}
+
+std::vector<FusionPattern> fusion_patterns() {
+  // Chains come last: they take what the other rooms leave.
+  std::vector<FusionPattern> patterns = room_fusions();
+  const std::vector<FusionPattern> chains = elementwise_chain_fusions();
+  patterns.insert(patterns.end(), chains.begin(), chains.end());
   return patterns;
 }
 

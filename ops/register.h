@@ -7,8 +7,14 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 void register_cpu_kernels(KernelRegistry& registry);
-// The fusion patterns that ops declare, in the order in which they are tried.
+// How ops are written as ONNX (ops/onnx/converter.h).
+void register_onnx_converters(OnnxRegistry& registry);
+// The fusion patterns that ops declare, in the order in which they are tried: those that join named ops, and then chains
+// of whatever is left.
+std::vector<FusionPattern> room_fusions();
 std::vector<FusionPattern> fusion_patterns();
 void register_layers(LayerRegistry& registry);
 

@@ -22,6 +22,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 enum class ActivationKind { kRelu, kLeakyRelu, kSigmoid, kTanh, kGelu, kGeluApproximate };
 
 struct Activation {
@@ -82,5 +84,6 @@ ValueId tanh(Graph& graph, ValueId x, const std::string& name = "");
 ValueId gelu(Graph& graph, ValueId x, bool approximate = false, const std::string& name = "");
 
 void register_activation_cpu(KernelRegistry& registry);
+void register_activation_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

@@ -20,6 +20,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 // Training. Inputs: x, scale, offset. Outputs: y as x, mean f32(channels), variance f32(channels).
 class BatchNormOp final : public Op {
  public:
@@ -137,6 +139,7 @@ ValueId batch_norm_inference(Graph& graph, ValueId x, ValueId scale, ValueId off
                              ValueId variance, double epsilon, const std::string& name = "");
 
 void register_batch_norm_cpu(KernelRegistry& registry);
+void register_batch_norm_onnx(OnnxRegistry& registry);
 // batch_norm + relu, batch_norm_inference + relu, and the two backward ops of the first.
 std::vector<FusionPattern> batch_norm_fusions();
 

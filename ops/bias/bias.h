@@ -11,6 +11,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 class BiasOp final : public Op {
  public:
   std::string_view name() const override { return "bias"; }
@@ -34,5 +36,6 @@ ValueId bias(Graph& graph, ValueId x, ValueId b, const std::string& name = "");
 ValueId bias_backward(Graph& graph, ValueId dy, const std::string& name = "");
 
 void register_bias_cpu(KernelRegistry& registry);
+void register_bias_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

@@ -13,6 +13,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 enum class BinaryKind { kAdd, kSubtract, kMultiply, kDivide };
 
 // What is known of the shapes when the op is made; it decides the traits.
@@ -65,5 +67,6 @@ ValueId divide(Graph& graph, ValueId a, ValueId b, const std::string& name = "")
 ValueId scale(Graph& graph, ValueId x, double factor, const std::string& name = "");
 
 void register_binary_cpu(KernelRegistry& registry);
+void register_binary_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

@@ -9,6 +9,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 class ConcatOp final : public Op {
  public:
   // Negative axes count from the end.
@@ -50,5 +52,6 @@ ValueId concat(Graph& graph, const std::vector<ValueId>& values, int axis = -1,
                const std::string& name = "");
 
 void register_concat_cpu(KernelRegistry& registry);
+void register_concat_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

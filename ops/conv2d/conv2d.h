@@ -19,6 +19,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 // What the three ops share. The size of the window is that of the weight and not kept here.
 struct Convolution {
   Window2d window;
@@ -97,6 +99,7 @@ ValueId conv2d(Graph& graph, ValueId x, ValueId weight, const Convolution& convo
                const std::string& name = "");
 
 void register_conv2d_cpu(KernelRegistry& registry);
+void register_conv2d_onnx(OnnxRegistry& registry);
 
 // conv2d+bias, conv2d+activation, conv2d_backward_weights+bias_backward.
 std::vector<FusionPattern> conv2d_fusions();

@@ -15,6 +15,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 // Inputs x, w and optionally b.
 class DenseOp final : public Op {
  public:
@@ -58,6 +60,7 @@ ValueId dense(Graph& graph, ValueId x, ValueId w, ValueId b, std::optional<Activ
               const std::string& name = "");
 
 void register_dense_cpu(KernelRegistry& registry);
+void register_dense_onnx(OnnxRegistry& registry);
 
 // dense+bias, dense+activation. (There is none for the gradient of the bias: it is as fast beside
 // the matrix product as inside it.)

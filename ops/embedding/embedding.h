@@ -12,6 +12,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 // Inputs: table f32(v, d), ids i32(...).
 class EmbeddingOp final : public Op {
  public:
@@ -41,5 +43,6 @@ class EmbeddingBackwardOp final : public Op {
 ValueId embedding(Graph& graph, ValueId table, ValueId ids, const std::string& name = "");
 
 void register_embedding_cpu(KernelRegistry& registry);
+void register_embedding_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

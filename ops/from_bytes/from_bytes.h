@@ -11,6 +11,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 class FromBytesOp final : public Op {
  public:
   static constexpr std::size_t kMostFeatures = 16;
@@ -29,6 +31,8 @@ class FromBytesOp final : public Op {
     return static_cast<float>((static_cast<double>(byte) - shift_[feature]) * scale_[feature]);
   }
   std::size_t features() const { return shift_.size(); }
+  const std::vector<double>& shift() const { return shift_; }
+  const std::vector<double>& scale() const { return scale_; }
 
  private:
   std::vector<double> shift_, scale_;
@@ -39,5 +43,6 @@ ValueId from_bytes(Graph& graph, ValueId x, const std::vector<double>& shift, co
                    const std::string& name = "");
 
 void register_from_bytes_cpu(KernelRegistry& registry);
+void register_from_bytes_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

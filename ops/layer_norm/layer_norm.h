@@ -16,6 +16,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 // Inputs: x, scale, offset. Output: y as x.
 class LayerNormOp final : public Op {
  public:
@@ -54,5 +56,6 @@ ValueId layer_norm(Graph& graph, ValueId x, ValueId scale, ValueId offset, doubl
                    const std::string& name = "");
 
 void register_layer_norm_cpu(KernelRegistry& registry);
+void register_layer_norm_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

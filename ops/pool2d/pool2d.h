@@ -15,6 +15,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 // Output 0: y (n, oh, ow, c). Output 1: u8 of the same shape, the position in the window
 // (row-major) of the first maximum, for the gradient. A NaN counts as the maximum, as in PyTorch.
 // Windows have at most 256 elements.
@@ -90,6 +92,7 @@ ValueId average_pool2d(Graph& graph, ValueId x, const Window2d& window,
                        const std::string& name = "");
 
 void register_pool2d_cpu(KernelRegistry& registry);
+void register_pool2d_onnx(OnnxRegistry& registry);
 
 // max_pool2d_backward+activation_backward: one pass less over the large image, which then need not
 // be kept for the backward pass.

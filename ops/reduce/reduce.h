@@ -13,6 +13,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 enum class ReduceKind { kSum, kMean, kMax };
 
 class ReduceOp final : public Op {
@@ -70,5 +72,6 @@ ValueId reduce_max(Graph& graph, ValueId x, const std::vector<int>& axes, bool k
                    const std::string& name = "");
 
 void register_reduce_cpu(KernelRegistry& registry);
+void register_reduce_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

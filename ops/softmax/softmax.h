@@ -10,6 +10,8 @@
 
 namespace lockstep {
 
+class OnnxRegistry;
+
 class SoftmaxOp final : public Op {
  public:
   // Negative axes count from the end.
@@ -46,5 +48,6 @@ class SoftmaxBackwardOp final : public Op {
 ValueId softmax(Graph& graph, ValueId x, int axis = -1, const std::string& name = "");
 
 void register_softmax_cpu(KernelRegistry& registry);
+void register_softmax_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep
