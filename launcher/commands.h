@@ -28,6 +28,12 @@ int run_command(const DataInspectCommand& command, const ProgramContext& context
 int run_command(const DataVerifyCommand& command, const ProgramContext& context);
 int run_command(const DataImportCommand& command, const ProgramContext& context);
 int run_command(const DataSynthesizeCommand& command, const ProgramContext& context);
+int run_command(const CheckpointListCommand& command, const ProgramContext& context);
+int run_command(const CheckpointVerifyCommand& command, const ProgramContext& context);
+int run_command(const CheckpointDiffCommand& command, const ProgramContext& context);
+int run_command(const CheckpointExportCommand& command, const ProgramContext& context);
+int run_command(const CheckpointImportCommand& command, const ProgramContext& context);
+int run_command(const CheckpointAverageCommand& command, const ProgramContext& context);
 int run_command(const ReportCommand& command, const ProgramContext& context);
 int run_command(const BenchAllReduceCommand& command, const ProgramContext& context);
 int run_command(const LaunchCommand& command, const ProgramContext& context);

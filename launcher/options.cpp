@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "core/base/error.h"
+#include "launcher/checkpoint_options.h"
 #include "launcher/command_line.h"
 #include "launcher/data_options.h"
 #include "launcher/start_options.h"
@@ -24,6 +25,9 @@ and the result has the same bits on any number of workers.
   lockstep data verify DATA     whether every sample can be read and makes sense
   lockstep data import FILE     make a dataset of HDF5 shards from files
   lockstep data synthesize KIND make a dataset from a formula
+  lockstep checkpoint list RUN  which checkpoints there are; also verify, diff
+  lockstep checkpoint export RUN   weights as safetensors or HDF5, or the model as ONNX
+  lockstep checkpoint import FILE  a run that begins with weights; also average
   lockstep report RUN           draw a run as one HTML page
   lockstep bench allreduce      measure the exchange between workers against MPI and memory
 
@@ -233,6 +237,7 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
                       {"predict", parse_predict},
                       {"plan", parse_plan},
                       {"data", parse_data},
+                      {"checkpoint", parse_checkpoint},
                       {"report", parse_report},
                       {"bench", parse_bench}},
                      arguments[0], {arguments.begin() + 1, arguments.end()});

@@ -89,6 +89,43 @@ struct DataSynthesizeCommand {
   ShardOptions shards;
 };
 
+struct CheckpointListCommand {
+  std::string run;
+  bool quick = false;  // sizes instead of checksums
+};
+
+struct CheckpointVerifyCommand {
+  std::string run;
+  std::string checkpoint;  // for find_checkpoint(); empty: all
+};
+
+struct CheckpointDiffCommand {
+  std::string a, b;  // for open_state()
+  bool quiet = false;
+};
+
+enum class ExportFormat { kSafetensors, kHdf5, kOnnx };
+
+struct CheckpointExportCommand {
+  std::string run;
+  std::string checkpoint = "newest";  // for find_checkpoint()
+  ExportFormat format = ExportFormat::kSafetensors;
+  std::string output;
+  bool quiet = false;
+};
+
+struct CheckpointImportCommand {
+  std::string weights, config, run;
+  std::vector<std::string> set;
+  bool quiet = false;
+};
+
+struct CheckpointAverageCommand {
+  std::vector<std::string> sources;  // for open_weights()
+  std::string output, run;           // one of the two; the other is empty
+  bool quiet = false;
+};
+
 struct ReportCommand {
   std::string run;
   std::string output;  // without --output "<run>/report.html"
@@ -103,6 +140,8 @@ struct BenchAllReduceCommand {
 
 using Command = std::variant<ShowText, TrainCommand, EvaluateCommand, PredictCommand, PlanCommand,
                              DataInspectCommand, DataVerifyCommand, DataImportCommand, DataSynthesizeCommand,
+                             CheckpointListCommand, CheckpointVerifyCommand, CheckpointDiffCommand,
+                             CheckpointExportCommand, CheckpointImportCommand, CheckpointAverageCommand,
                              ReportCommand, BenchAllReduceCommand, LaunchCommand, DoctorCommand>;
 
 // `arguments` are those after the program's name. None at all is the same as --help.
