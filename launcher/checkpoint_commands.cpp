@@ -37,11 +37,11 @@ void check_size(const std::string& checkpoint, const PartEntry& part) {
   check_input(file_size(path) == part.bytes, path, ": has ", file_size(path), " bytes, the manifest says ", part.bytes);
 }
 
-// Opens it as a resume does: every tensor has all its elements. Throws bad_input.
-void check_whole(const std::string& path, bool quick) {
-  const Manifest manifest = read_manifest(path);
+// Throws bad_input where it is not whole.
+void check_whole(const std::string& path, const Manifest& manifest, bool quick) {
   for (const PartEntry& part : manifest.parts) quick ? check_size(path, part) : verify_part(path, part);
-  StoredCheckpoint(path, manifest);
+  // HDF5 reads only what has the right checksum: every tensor has all its elements.
+  if (!quick) StoredCheckpoint(path, manifest);
 }
 
 // Why it is broken; empty where it is whole.
@@ -64,7 +64,7 @@ void print_row(const CheckpointEntry& entry, bool quick) {
   }
   std::uint64_t bytes = 0;
   for (const PartEntry& part : manifest->parts) bytes += part.bytes;
-  const std::string why = why_broken([&] { check_whole(entry.path, quick); });
+  const std::string why = why_broken([&] { check_whole(entry.path, *manifest, quick); });
   const std::string state = why.empty() ? "whole" : "broken: " + why, metrics = metrics_text(*manifest);
   std::printf("%10lld  %-20s  %10s  %7lld  %s%s%s\n", static_cast<long long>(entry.step), manifest->written.c_str(),
               size_text(bytes).c_str(), static_cast<long long>(manifest->world_size), state.c_str(), metrics.empty() ? "" : "  ",
@@ -82,14 +82,14 @@ std::vector<CheckpointEntry> checkpoints_of(const std::string& path) {
 bool verify_and_tell(const std::string& path) {
   std::optional<Manifest> manifest;
   const auto tell = [&](const std::string& what, const std::string& why) {
-    std::printf("%s  %s\n", what.c_str(), why.empty() ? "whole" : ("broken: " + why).c_str());
+    std::printf("%s\n", (why.empty() ? "whole   " + what : "broken  " + why).c_str());
     return why.empty();
   };
   bool whole = tell(manifest_path(path), why_broken([&] { manifest = read_manifest(path); }));
   if (!manifest) return false;
   for (const PartEntry& part : manifest->parts) {
     const std::string why = why_broken([&] { verify_part(path, part); });
-    whole &= tell(text(path, "/", part.file, "  ", size_text(part.bytes)), why);
+    whole &= tell(text(path, "/", part.file, " (", size_text(part.bytes), ")"), why);
   }
   if (!whole) return false;
   const std::string why = why_broken([&] { StoredCheckpoint(path, *manifest); });

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -31,8 +32,8 @@ void export_onnx(const RunDirectory& run, const CheckpointExportCommand& command
   const auto alone = make_single_communicator();
   const RunData data = open_run_data(config, *alone, {.need = DataNeed::kNothing, .record = read_data_record(run.data())});
   OnnxHeader header{.name = std::filesystem::path(command.output).stem(), .version = LOCKSTEP_VERSION, .metadata = {{"step", step}}};
-  for (std::size_t i = 0; i < data.record.class_names.size(); ++i) {
-    header.metadata[text("class_", i)] = data.record.class_names[i];
+  if (!data.record.class_names.empty()) {
+    header.metadata["class_names"] = nlohmann::json(data.record.class_names).dump();
   }
   write_onnx(command.output, onnx_model(config, data, weights, checkpoint), header);
 }
@@ -100,23 +101,29 @@ int run_command(const CheckpointExportCommand& command, const ProgramContext&) {
 }
 
 int run_command(const CheckpointImportCommand& command, const ProgramContext& context) {
+  check_input(!RunDirectory(command.run).holds_run(), command.run, ": holds a run already; name another directory with --run");
   const Weights weights = read_weights(command.weights);
   make_run({.path = command.run,
             .setup = {.config_path = command.config, .overrides = command.set, .pipeline = {}, .compile_training = false},
             .where = command.weights},
            weights, context);
   if (!command.quiet && context.environment.rank == 0) {
-    std::printf("%zu tensors in %s; go on with: lockstep train %s --run %s --resume\n", weights.size(), command.run.c_str(),
-                command.config.c_str(), command.run.c_str());
+    const std::string run = command.run, config = RunDirectory(run).config();
+    std::printf("%zu tensors in %s; go on with: lockstep train %s --run %s --resume\n", weights.size(), run.c_str(),
+                config.c_str(), run.c_str());
   }
   return kExitDone;
 }
 
 int run_command(const CheckpointAverageCommand& command, const ProgramContext& context) {
+  const bool to_file = !command.output.empty();
+  if (to_file) weights_format_of(command.output);  // before any work
+  check_input(to_file || !RunDirectory(command.run).holds_run(), command.run,
+              ": holds a run already; name another directory with --run");
   std::vector<TensorSource> sources;
   for (const std::string& source : command.sources) sources.push_back(open_weights(source));
   const Weights mean = average(sources);
-  if (!command.output.empty()) {
+  if (to_file) {
     write_weights(command.output, weights_format_of(command.output), mean,
                   {{"producer", kProgram}, {"mean_of", std::to_string(sources.size())}});
   } else {
@@ -132,7 +139,7 @@ int run_command(const CheckpointAverageCommand& command, const ProgramContext& c
              mean, context);
   }
   if (!command.quiet && context.environment.rank == 0) {
-    std::printf("mean of %zu in %s\n", sources.size(), (command.output.empty() ? command.run : command.output).c_str());
+    std::printf("mean of %zu in %s\n", sources.size(), (to_file ? command.output : command.run).c_str());
   }
   return kExitDone;
 }

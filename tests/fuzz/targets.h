@@ -10,6 +10,7 @@
 #include "tests/fuzz/npy.h"
 #include "tests/fuzz/npz.h"
 #include "tests/fuzz/recognise.h"
+#include "tests/fuzz/safetensors.h"
 #include "tests/fuzz/text.h"
 #include "tests/fuzz/tokenizer.h"
 
@@ -28,6 +29,7 @@ inline constexpr NamedTarget kTargets[] = {
     {"npy", fuzz_npy},              //
     {"npz", fuzz_npz},              //
     {"recognise", fuzz_recognise},  //
+    {"safetensors", fuzz_safetensors},  //
     {"text", fuzz_text},            //
     {"tokenizer", fuzz_tokenizer},
 };

@@ -51,6 +51,27 @@ TEST(Options, OptionsMayStandBeforeTheArgument) {
   EXPECT_EQ(command.set, Words{"a=1"});
 }
 
+TEST(Options, CheckpointCommands) {
+  EXPECT_TRUE(parse<CheckpointListCommand>({"checkpoint", "list", "r", "--quick"}).quick);
+  EXPECT_EQ(parse<CheckpointVerifyCommand>({"checkpoint", "verify", "r"}).checkpoint, "");
+  EXPECT_EQ(parse<CheckpointDiffCommand>({"checkpoint", "diff", "a", "b"}).b, "b");
+  const auto exported = parse<CheckpointExportCommand>({"checkpoint", "export", "r", "--output", "a.bin", "--format", "onnx"});
+  EXPECT_EQ(exported.format, ExportFormat::kOnnx);
+  EXPECT_EQ(exported.checkpoint, "newest");
+  for (const auto& [file, format] : {std::pair("a.safetensors", ExportFormat::kSafetensors), std::pair("a.h5", ExportFormat::kHdf5),
+                                     std::pair("a.hdf5", ExportFormat::kHdf5), std::pair("a.onnx", ExportFormat::kOnnx)}) {
+    EXPECT_EQ(parse<CheckpointExportCommand>({"checkpoint", "export", "r", "--output", file}).format, format) << file;
+  }
+  const auto imported = parse<CheckpointImportCommand>({"checkpoint", "import", "w.h5", "--config", "c.toml", "--run", "r", "--set", "a=1"});
+  EXPECT_EQ(imported.weights, "w.h5");
+  EXPECT_EQ(imported.set, Words{"a=1"});
+  EXPECT_EQ(parse<CheckpointAverageCommand>({"checkpoint", "average", "a", "b", "c", "--run", "r"}).sources, (Words{"a", "b", "c"}));
+  EXPECT_EQ(message({"checkpoint"}), "checkpoint: expected 'list', 'verify', 'diff', 'export', 'import' or 'average' ('lockstep --help' lists all)");
+  EXPECT_EQ(message({"checkpoint", "export", "r", "--output", "a.pt"}).find("checkpoint export: --output 'a.pt' ends in none of "), 0u);
+  EXPECT_EQ(message({"checkpoint", "average", "a", "b"}).find("checkpoint average: expected one of --output FILE and --run DIR"), 0u);
+  EXPECT_EQ(message({"checkpoint", "average", "a", "--run", "r", "--output", "o.h5"}).find("checkpoint average: expected one of "), 0u);
+}
+
 TEST(Options, EvaluateAndPredict) {
   const auto evaluate =
       parse<EvaluateCommand>({"evaluate", "runs/a", "--data", "digits", "--device", "cuda"});
