@@ -2,23 +2,47 @@
 
 #include <cstring>
 
+#include "core/base/machine.h"
+
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 namespace lockstep {
+namespace {
+
+constexpr std::int64_t kLine = 16;  // floats of a cache line
+
+// Past the caches where the processor can: nobody here reads the copy, so its lines need not be fetched before they are
+// overwritten. That is a third of the memory traffic. REQUIRES: `to` begins on a cache line.
+void copy_past_caches(float* to, const float* from, std::int64_t count) {
+  std::int64_t i = 0;
+#if defined(__AVX__)
+  for (; i + 8 <= count; i += 8) _mm256_stream_ps(to + i, _mm256_loadu_ps(from + i));
+  _mm_sfence();
+#endif
+  std::memcpy(to + i, from + i, static_cast<std::size_t>(count - i) * sizeof(float));
+}
+
+}  // namespace
 
 StateCopy::StateCopy(std::vector<TensorSlice> live) : live_(std::move(live)), copied_(live_) {
-  for (const TensorSlice& slice : live_) bytes_ += slice.bytes();
-  memory_ = std::make_unique_for_overwrite<float[]>(bytes_ / sizeof(float));
-  float* to = memory_.get();
+  std::int64_t floats = 0;
+  for (const TensorSlice& slice : live_) floats += (slice.range.size() + kLine - 1) / kLine * kLine;
+  const std::size_t bytes = static_cast<std::size_t>(floats) * sizeof(float);
+  memory_ = line_memory(bytes);
+  auto* to = reinterpret_cast<float*>(memory_.get());
   for (TensorSlice& slice : copied_) {
     slice.values = to;
-    to += slice.range.size();
+    to += (slice.range.size() + kLine - 1) / kLine * kLine;
   }
-  touched_ = std::async(std::launch::async, [this] { std::memset(memory_.get(), 0, bytes_); });
+  touched_ = std::async(std::launch::async, [this, bytes] { std::memset(memory_.get(), 0, bytes); });
 }
 
 void StateCopy::take() {
   if (touched_.valid()) touched_.get();
   for (std::size_t i = 0; i < live_.size(); ++i) {
-    std::memcpy(copied_[i].values, live_[i].values, live_[i].bytes());
+    copy_past_caches(copied_[i].values, live_[i].values, live_[i].range.size());
   }
 }
 

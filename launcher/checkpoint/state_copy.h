@@ -16,16 +16,14 @@ class StateCopy {
   // REQUIRES: the memory of `live` outlives the copy.
   explicit StateCopy(std::vector<TensorSlice> live);
 
-  // Copies the live values. Cost: reading and writing bytes() once.
+  // Copies the live values. Cost: reading and writing them once.
   void take();
   // The slices as they were then.
   const std::vector<TensorSlice>& slices() const { return copied_; }
-  std::size_t bytes() const { return bytes_; }
 
  private:
   std::vector<TensorSlice> live_, copied_;
-  std::size_t bytes_ = 0;
-  std::unique_ptr<float[]> memory_;
+  std::shared_ptr<std::byte> memory_;
   std::future<void> touched_;  // waits in its destructor, before the memory goes
 };
 
