@@ -18,6 +18,11 @@ int number(const char* name, int fallback) {
   return end == value ? fallback : static_cast<int>(parsed);
 }
 
+std::string word(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 Environment read_world() {
   // Open MPI's mpirun; inside a Slurm allocation it is mpirun that counts.
   if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) {
@@ -37,6 +42,8 @@ Environment read_world() {
 Environment read_environment() {
   Environment out = read_world();
   if (const char* job = std::getenv("SLURM_JOB_ID")) out.allocation = std::string("Slurm job ") + job;
+  out.allocated_nodes = word("SLURM_JOB_NODELIST");
+  out.allocated_tasks = word("SLURM_TASKS_PER_NODE");
   const char* path = std::getenv("PATH");
   std::istringstream folders(path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path);
   for (std::string folder; std::getline(folders, folder, ':');) {

@@ -12,6 +12,8 @@ struct Environment {
   PromisedWorld world;  // set by mpirun or srun
   int rank = 0;         // as they say; 0 where they say nothing
   std::string allocation = {};         // "Slurm job 17" where a batch system has given hosts; else empty
+  // Its hosts and their tasks, as Slurm writes them (launcher/slurm_hosts.h).
+  std::string allocated_nodes = {}, allocated_tasks = {};
   std::vector<std::string> path = {};  // folders in which programs are looked for
 };
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -46,11 +47,14 @@ Host host_of(const std::string& where, const std::string& word) {
   return host;
 }
 
+Host* find_host(std::vector<Host>& hosts, const std::string& name) {
+  const auto found = std::ranges::find(hosts, name, &Host::name);
+  return found == hosts.end() ? nullptr : &*found;
+}
+
 void add_host(std::vector<Host>& hosts, const std::string& where, const Host& host) {
-  for (const Host& other : hosts) {
-    if (other.name == host.name) {
-      bad_input(where, ": ", host.name, " occurs twice; give each host once, with all its workers");
-    }
+  if (find_host(hosts, host.name) != nullptr) {
+    bad_input(where, ": ", host.name, " occurs twice; give each host once, with all its workers");
   }
   hosts.push_back(host);
 }
@@ -74,6 +78,8 @@ std::vector<Host> parse_hosts(const std::string& list) {
 
 std::vector<Host> read_hostfile(const std::string& path) {
   std::vector<Host> hosts;
+  std::map<std::string, int> plain;  // lines without a number
+  bool one_line_a_worker = false;
   std::istringstream in(local_files().read(path));
   int number = 0;
   for (std::string line; std::getline(in, line);) {
@@ -89,7 +95,12 @@ std::vector<Host> read_hostfile(const std::string& path) {
       }
       host.workers = workers_of(where, host.name, word.substr(kSlots.size()));
     }
-    add_host(hosts, where, host);
+    const int lines = host.workers == 0 ? ++plain[host.name] : 1;
+    if (lines == 1) add_host(hosts, where, host);
+    one_line_a_worker |= lines > 1;
+  }
+  for (const auto& [name, lines] : plain) {
+    if (one_line_a_worker) find_host(hosts, name)->workers = lines;
   }
   check_input(!hosts.empty(), path, ": names no host; expected one a line, as: h1 slots=4");
   return hosts;
@@ -100,6 +111,28 @@ std::vector<Host> hosts_of(const std::string& list, const std::string& path) {
   if (!list.empty()) return parse_hosts(list);
   if (!path.empty()) return read_hostfile(path);
   return {};
+}
+
+std::int64_t workers_of_rest(std::int64_t workers, const std::vector<Host>& all,
+                             const std::vector<Host>& rest) {
+  const auto is_left = [&](const Host& host) {
+    return std::ranges::find(rest, host.name, &Host::name) != rest.end();
+  };
+  const bool counted = std::ranges::all_of(all, [](const Host& host) { return host.workers > 0; });
+  std::int64_t room = 0, room_left = 0, free = workers, filled = 0;
+  for (const Host& host : all) {
+    const std::int64_t here = counted ? host.workers : 1;
+    const std::int64_t first = std::min(free, here);  // mpirun fills one host after another
+    free -= first;
+    room += here;
+    if (is_left(host)) {
+      room_left += here;
+      filled += first;
+    }
+  }
+  if (room == 0) return workers;
+  const bool fits = counted && workers <= room;
+  return std::max<std::int64_t>(1, fits ? filled : workers * room_left / room);
 }
 
 std::string for_mpirun(const std::vector<Host>& hosts) {
@@ -116,6 +149,19 @@ bool is_this_machine(const std::string& name) {
   const std::string own = own_name();
   return name == own || name == own.substr(0, own.find('.')) ||
          name.substr(0, name.find('.')) == own;
+}
+
+bool is_same_host(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return false;
+  if (a == b || (is_this_machine(a) && is_this_machine(b))) return true;
+  const auto is_address = [](const std::string& name) {
+    return name.find_first_not_of("0123456789.") == std::string::npos;
+  };
+  const bool one_is_address = is_address(a) || is_address(b);
+  if (!one_is_address) return a.substr(0, a.find('.')) == b.substr(0, b.find('.'));
+  std::string why;
+  const std::string address = address_of(a, why);
+  return !address.empty() && address == address_of(b, why);
 }
 
 bool all_on_this_machine(const std::vector<Host>& hosts) {

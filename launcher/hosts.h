@@ -4,9 +4,11 @@
 //   file := line*                   line := NAME [":" WORKERS | "slots=" WORKERS] ["#" comment] |
 //   "#" comment
 //
-// A host without a number has one worker per core. The file is Open MPI's hostfile.
+// A host without a number has one worker per core. The file is Open MPI's hostfile; a host that stands on several lines
+// without a number has a worker for each of them, as the files of PBS and LSF say it, and so have the others then.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -26,12 +28,19 @@ std::vector<Host> read_hostfile(const std::string& path);
 // bad_input where both are given.
 std::vector<Host> hosts_of(const std::string& list, const std::string& path);
 
+// How many of `workers` remain where of `all` hosts only the `rest` is left: those of the other hosts are gone. At least
+// one.
+std::int64_t workers_of_rest(std::int64_t workers, const std::vector<Host>& all,
+                             const std::vector<Host>& rest);
+
 // "h1:4,h2:auto", as mpirun --host reads it.
 std::string for_mpirun(const std::vector<Host>& hosts);
 
 // Whether `name` is this machine: its host name, with or without domain, or a name or address of
 // loopback.
 bool is_this_machine(const std::string& name);
+// Whether both names mean the same host: with or without domain, or one of them is an address of the other.
+bool is_same_host(const std::string& a, const std::string& b);
 bool all_on_this_machine(const std::vector<Host>& hosts);
 
 // An IPv4 address of the host as text; empty with the system's reason in `why` where its name is

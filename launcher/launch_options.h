@@ -20,10 +20,12 @@ struct LaunchCommand {
   LaunchTarget target;
   std::int64_t workers = 0;  // 0: one per core
   std::int64_t max_restarts = 0;
+  std::int64_t restart_window = 3600;  // seconds in which there may be so many
   bool dry_run = false;
   bool verbose = false;              // all that mpirun says
   std::vector<std::string> command;  // "train", "digits.toml", ...: read without error
   bool trains = false;               // it is a training that writes: it can be resumed
+  std::string run;                   // its run directory
 };
 
 struct DoctorCommand {

@@ -153,9 +153,13 @@ std::string MpirunWords::finish() {
   return out;
 }
 
-void MpirunWords::line(const std::string& text, std::string& out) {
-  const bool ours = text.starts_with("lockstep: ");
-  if (ours && !text.starts_with("lockstep: warning: ")) told_ = true;
+// What a line says about how the run goes.
+void MpirunWords::note(const std::string& text) {
+  constexpr std::string_view kOurs = "lockstep: ";
+  if (text.starts_with(kOurs) && !text.starts_with("lockstep: warning: ")) {
+    if (told_line_.empty()) told_line_ = text.substr(kOurs.size());
+    if (!fault_) fault_ = blame_in_fault(text);
+  }
   if (text.starts_with("ORTE has lost communication")) lost_ = true;
   // "  Remote daemon: [[41062,0],2] on node h2": the other end of the connection
   constexpr std::string_view kOnNode = " on node ";
@@ -163,22 +167,30 @@ void MpirunWords::line(const std::string& text, std::string& out) {
       lost_ && at != std::string::npos && text.find("Remote daemon") != std::string::npos) {
     lost_host_ = text.substr(at + kOnNode.size());
   }
+}
+
+void MpirunWords::line(const std::string& text, std::string& out) {
+  note(text);
+  const bool ours = text.starts_with("lockstep: ");
   if (all_) out += text + '\n';
   if (is_rule(text)) {
     if (in_paragraph_ && !paragraph_.empty()) paragraphs_.push_back(paragraph_);
     paragraph_.clear();
     in_paragraph_ = !in_paragraph_;
-    return;
-  }
-  if (all_) {
-    if (in_paragraph_ && !ours) paragraph_ += text + '\n';
-    return;
-  }
-  if (in_paragraph_ && !ours) {
+  } else if (in_paragraph_ && !ours) {
     paragraph_ += text + '\n';
-    return;
+  } else if (!all_ && (ours || !only_workers_) && !is_chatter(text)) {
+    out += text + '\n';
   }
-  if (!is_chatter(text)) out += text + '\n';
+}
+
+Blame MpirunWords::blame() const {
+  if (!lost_host_.empty()) return {.host = lost_host_};
+  if (fault_) return *fault_;
+  for (const std::string& paragraph : paragraphs_) {
+    if (const auto found = blame_in_paragraph(on_one_line(paragraph))) return *found;
+  }
+  return {};
 }
 
 std::string MpirunWords::cause() const {

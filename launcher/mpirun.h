@@ -1,9 +1,11 @@
 // Open MPI's mpirun: where it is, how it is called, and what of its words a user needs.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "launcher/blame.h"
 #include "launcher/environment.h"
 #include "launcher/hosts.h"
 #include "launcher/launch_options.h"
@@ -45,19 +47,32 @@ class MpirunWords {
   // What is left at the end.
   std::string finish();
 
+  // From now on mpirun's words between its paragraphs are dropped too: it is being ended, and complains.
+  void pass_only_workers() { only_workers_ = true; }
+
   // Whether a worker has told an error.
-  bool told() const { return told_; }
+  bool told() const { return !told_line_.empty(); }
+  // The first one, without "lockstep: ".
+  const std::string& told_line() const { return told_line_; }
+  // Whether a watchdog has told a fault: then it ends all workers, with exit code 1.
+  bool told_fault() const { return fault_.has_value(); }
   // Whether mpirun has lost a host: then it may hang.
   bool has_lost_host() const { return lost_; }
   // Its name; empty where none was lost or mpirun did not name it.
   const std::string& lost_host() const { return lost_host_; }
+  // Who is to blame, as far as the words say it.
+  Blame blame() const;
   // mpirun's most telling paragraph on one line; empty where it said none.
   std::string cause() const;
 
  private:
   void line(const std::string& text, std::string& out);
 
-  bool all_, told_ = false, lost_ = false, in_paragraph_ = false;
+  void note(const std::string& text);
+
+  bool all_, only_workers_ = false, lost_ = false, in_paragraph_ = false;
+  std::string told_line_;
+  std::optional<Blame> fault_;
   std::string lost_host_;
   std::string begun_;  // a line without end
   std::string paragraph_;

@@ -223,6 +223,11 @@ Command parse_bench(const Arguments& given) {
 
 }  // namespace
 
+std::string run_directory_of(const TrainCommand& command) {
+  if (!command.run.empty()) return command.run;
+  return "runs/" + std::filesystem::path(command.config).stem().string();
+}
+
 Command parse_command_line(const std::vector<std::string>& arguments) {
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
       arguments[0] == "help") {

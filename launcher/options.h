@@ -41,6 +41,9 @@ struct TrainCommand {
   std::vector<std::string> disable_pass;  // optional passes that are left out
 };
 
+// Where that training writes.
+std::string run_directory_of(const TrainCommand& command);
+
 struct EvaluateCommand {
   std::string run;
   std::string data;  // name of a bundled dataset or a path; empty: the run's test data

@@ -204,6 +204,7 @@ ReportData read_report_data(const std::string& run_directory) {
   if (is_file(run.config())) data.config = local_files().read(run.config());
   if (is_file(run.summary())) data.summary = read_summary(run.summary());
   if (is_file(run.failure())) data.failure = read_failure(run.failure());
+  data.restarts = read_restarts(run.restarts());
   if (is_file(run.log())) read_log(data, run.log());
   if (is_file(run.evaluation())) read_evaluation_file(data, run.evaluation());
   return data;

@@ -558,6 +558,22 @@ std::string phases(const ReportData& data) {
               "; exchange and data are time spent waiting for them.</p></div>", workers_card(data));
 }
 
+// What failed meanwhile, and how it went on.
+std::string restarts(const ReportData& data) {
+  if (data.restarts.empty()) return "";
+  std::string rows;
+  for (const RestartRecord& one : data.restarts) {
+    std::string on = one.from_step && *one.from_step > 0 ? html("step ", *one.from_step) : "the start";
+    for (const std::string& host : one.left_out) on += ", without " + escaped(host);
+    rows += html("<tr><td>", escaped(one.time), "</td><td>", escaped(one.cause), "</td><td>",
+                 escaped(one.host), "</td><td>", one.rank < 0 ? "" : std::to_string(one.rank), "</td><td>", on,
+                 "</td></tr>");
+  }
+  return html("<h2>Restarts</h2><div class=\"card scroll\"><table class=\"list\"><tr><th>Time (UTC)</th>"
+              "<th>What failed</th><th>Host</th><th>Rank</th><th>Went on from</th></tr>",
+              rows, "</table></div>");
+}
+
 // A line of TOML with its parts marked.
 std::string marked_line(const std::string& line) {
   const std::size_t begin = line.find_first_not_of(" \t");
@@ -588,7 +604,7 @@ std::string report_page(const ReportData& data) {
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>",
       escaped(data.name), " – Lockstep</title><style>", kReportStyle,
       "</style></head>\n<body><main>\n", header(data), "\n", tiles(data), "\n", training(data),
-      "\n", evaluation(data), "\n", examples(data), "\n", phases(data), "\n", configuration(data),
+      "\n", evaluation(data), "\n", examples(data), "\n", phases(data), "\n", restarts(data), "\n", configuration(data),
       "\n<footer>Written by <span class=\"mono\">lockstep report</span>. This page is one "
       "file; it loads nothing.</footer>\n</main></body></html>\n");
 }

@@ -10,6 +10,7 @@
 
 #include "launcher/log.h"
 #include "launcher/report_chart.h"
+#include "launcher/restart_log.h"
 #include "launcher/summary.h"
 
 namespace lockstep {
@@ -37,6 +38,7 @@ struct ReportData {
   std::string config;  // TOML
   std::optional<Summary> summary;
   std::optional<Failure> failure;
+  std::vector<RestartRecord> restarts;  // oldest first
 
   std::vector<ReportCurve> curves;  // "loss" first
   std::vector<ReportPoint> learning_rate, samples_per_second;

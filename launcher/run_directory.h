@@ -6,6 +6,7 @@
 //   events.out.tfevents.*       the same for TensorBoard (launcher/tensorboard.h)
 //   checkpoints/step-NNNNNNNN/  what training resumes from
 //   evaluation.json             the last evaluation in detail (launcher/report.h)
+//   restarts.jsonl              what failed meanwhile (launcher/restart_log.h)
 //   summary.json, failure.json  how the run ended (launcher/summary.h)
 //   report.html                 written by `lockstep report`
 //
@@ -46,6 +47,7 @@ class RunDirectory {
   std::string log() const { return file("log.jsonl"); }
   std::string checkpoints() const { return file("checkpoints"); }
   std::string evaluation() const { return file("evaluation.json"); }
+  std::string restarts() const { return file("restarts.jsonl"); }
   std::string summary() const { return file("summary.json"); }
   std::string failure() const { return file("failure.json"); }
   std::string report() const { return file("report.html"); }

@@ -55,8 +55,10 @@ Command parse_launch(const Arguments& given) {
   line.add()("workers,n", value("N"), "number of workers; without it one per core");
   add_target(line);
   line.add()("max-restarts", value("R"),
-             "start a training again that failed, from its last checkpoint, at most R times "
-             "(default 0)");
+             "start a training again that failed, from its last checkpoint, at most R times within "
+             "the window (default 0); a host that failed twice is left out");
+  line.add()("restart-window", value("SECONDS"),
+             "restarts that lie further back do not count (default 3600)");
   line.add()("dry-run", "print the call of mpirun; of a training also who would run where");
   line.add()("verbose", "print all that mpirun says");
   if (auto help = line.parse({given.begin(), dashes})) return *help;
@@ -68,6 +70,7 @@ Command parse_launch(const Arguments& given) {
   command.target = target_of(line);
   command.workers = line.number("workers", 1, 0);
   command.max_restarts = line.number("max-restarts", 0, 0);
+  command.restart_window = line.number("restart-window", 1, command.restart_window);
   command.dry_run = line.flag("dry-run");
   command.verbose = line.flag("verbose");
   command.command.assign(dashes + 1, given.end());
@@ -75,6 +78,7 @@ Command parse_launch(const Arguments& given) {
   if (std::holds_alternative<ShowText>(inner)) return inner;
   const auto* train = std::get_if<TrainCommand>(&inner);
   command.trains = train != nullptr && !train->dry_run;
+  if (command.trains) command.run = run_directory_of(*train);
   if (train == nullptr && !std::holds_alternative<EvaluateCommand>(inner) &&
       !std::holds_alternative<BenchAllReduceCommand>(inner)) {
     line.refuse("'" + command.command[0] +
@@ -82,6 +86,9 @@ Command parse_launch(const Arguments& given) {
   }
   if (command.max_restarts > 0 && !command.trains) {
     line.refuse("--max-restarts is for trainings, which leave checkpoints");
+  }
+  if (line.flag("restart-window") && command.max_restarts == 0) {
+    line.refuse("--restart-window is of use with --max-restarts only");
   }
   return command;
 }

@@ -55,6 +55,37 @@ TEST(Hosts, AFileIsOpenMpisHostfile) {
   EXPECT_EQ(for_mpirun(hosts_of("", path)), "h1:4,h2:2,h3:auto");
 }
 
+TEST(Hosts, ALineForEachWorkerAsPbsAndLsfWriteThem) {
+  EXPECT_EQ(for_mpirun(read_hostfile(file_of("n1\nn1\nn2\nn1\nn2\nn3\n"))), "n1:3,n2:2,n3:1");
+  // One line each says nothing of the number.
+  EXPECT_EQ(for_mpirun(read_hostfile(file_of("n1\nn2\n"))), "n1:auto,n2:auto");
+  const std::string path = file_of("n1\nn2\nn2:3\n");
+  EXPECT_EQ(refused([&] { read_hostfile(path); }),
+            path + ":3: n2 occurs twice; give each host once, with all its workers");
+}
+
+TEST(Hosts, WorkersOfTheRest) {
+  const std::vector<Host> all{{"h1", 4}, {"h2", 4}, {"h3", 2}};
+  EXPECT_EQ(workers_of_rest(10, all, {{"h1", 4}, {"h3", 2}}), 6);
+  // mpirun fills one host after another: h2 has 2 of 6, h3 none.
+  EXPECT_EQ(workers_of_rest(6, all, {{"h1", 4}, {"h3", 2}}), 4);
+  EXPECT_EQ(workers_of_rest(6, all, {{"h2", 4}}), 2);
+  EXPECT_EQ(workers_of_rest(4, all, {{"h3", 2}}), 1);
+  // More workers than room are spread over all.
+  EXPECT_EQ(workers_of_rest(20, all, {{"h1", 4}, {"h2", 4}}), 16);
+  EXPECT_EQ(workers_of_rest(6, {{"h1"}, {"h2"}, {"h3"}}, {{"h1"}, {"h3"}}), 4);
+}
+
+TEST(Hosts, TwoNamesOfOneHost) {
+  EXPECT_TRUE(is_same_host("n1", "n1"));
+  EXPECT_TRUE(is_same_host("n1", "n1.example.org"));
+  EXPECT_FALSE(is_same_host("n1", "n2"));
+  EXPECT_FALSE(is_same_host("n1", "n12"));
+  EXPECT_FALSE(is_same_host("", ""));
+  EXPECT_TRUE(is_same_host("localhost", "127.0.0.1"));
+  EXPECT_FALSE(is_same_host("10.0.0.1", "10.0.0.2"));
+}
+
 TEST(Hosts, AMalformedFileIsRefusedWithItsLine) {
   const std::string path = file_of("h1\nh2 4\n");
   EXPECT_EQ(refused([&] { read_hostfile(path); }),

@@ -68,10 +68,13 @@ TEST(MpirunWords, TheWorkersWordsPassAndMpirunsAreKept) {
                        kRule + "\n" + kRule + "\nThere are not\n  enough slots.\n"),
             "a warning\nlockstep: warning: slow\n");
   EXPECT_FALSE(words.told());
+  EXPECT_EQ(words.blame().host, "");
   // A worker may speak in between.
   EXPECT_EQ(words.pass("lockstep: rank 1 is gone\n" + kRule + "\nlast"),
             "lockstep: rank 1 is gone\n");
   EXPECT_TRUE(words.told());
+  EXPECT_EQ(words.told_line(), "rank 1 is gone");
+  EXPECT_FALSE(words.told_fault());
   EXPECT_EQ(words.finish(), "last\n");
   EXPECT_EQ(words.cause(), "There are not enough slots.");
   EXPECT_FALSE(words.has_lost_host());
@@ -87,11 +90,33 @@ TEST(MpirunWords, ALostHostAndAnUnfinishedParagraph) {
                 "  HNP daemon   : [[1,0],0] on node head\n  Remote daemon: [[1,0],2] on node h2\n"),
             "");
   EXPECT_EQ(words.lost_host(), "h2");
+  words.pass("lockstep: rank 0 on h1 (process 5) is late, in setup, for 1.0 s\n");
+  EXPECT_EQ(words.blame().host, "h2");  // which explains the other
   EXPECT_EQ(words.finish(), "");
   EXPECT_EQ(words.cause(),
             "ORTE has lost communication with a remote daemon. HNP daemon : [[1,0],0] on node head "
             "Remote "
             "daemon: [[1,0],2] on node h2");
+}
+
+TEST(MpirunWords, WhoIsToBlame) {
+  MpirunWords words(false);
+  words.pass(kRule + "\nPrimary job  terminated\n" + kRule + "\n" + kRule +
+             "\nmpirun noticed that process rank 3 with PID 5 on node h2 exited on signal 9\n(Killed).\n" +
+             kRule + "\n");
+  EXPECT_EQ(words.blame().host, "h2");
+  EXPECT_EQ(words.blame().rank, 3);
+  words.pass("lockstep: warning: slow\nlockstep: rank 1 on h1 (process 5) is gone, in data of step 7, for 1.0 s\n");
+  EXPECT_TRUE(words.told_fault());
+  EXPECT_EQ(words.blame().host, "h1");
+  EXPECT_EQ(words.blame().step, 7);
+}
+
+TEST(MpirunWords, ComplaintsOfAnMpirunThatIsEndedAreDropped) {
+  MpirunWords words(false);
+  words.pass_only_workers();
+  EXPECT_EQ(words.pass("[vm:1] *** Process received signal ***\nlockstep: rank 1 is gone\n"),
+            "lockstep: rank 1 is gone\n");
 }
 
 TEST(MpirunWords, AllPassesWhereAllIsWanted) {

@@ -96,9 +96,15 @@ TEST(Options, LaunchReadsWhatItStarts) {
   EXPECT_EQ(command.target.remote_shell, "ssh -p 22");
   EXPECT_EQ(command.target.mca, Words{"a=b"});
   EXPECT_EQ(command.max_restarts, 3);
+  EXPECT_EQ(command.restart_window, 3600);
+  EXPECT_EQ(command.run, "runs/c");
   EXPECT_EQ(command.command, (Words{"train", "c.toml", "--set", "a=1", "--quiet"}));
   EXPECT_TRUE(command.trains);
   EXPECT_FALSE(command.dry_run || command.verbose);
+  const auto another = parse<LaunchCommand>(
+      {"launch", "--max-restarts", "3", "--restart-window", "60", "--", "train", "c.toml", "--run", "here"});
+  EXPECT_EQ(another.restart_window, 60);
+  EXPECT_EQ(another.run, "here");
   const auto evaluate = parse<LaunchCommand>({"launch", "--", "evaluate", "runs/a"});
   EXPECT_EQ(evaluate.workers, 0);
   EXPECT_FALSE(evaluate.trains);
@@ -121,6 +127,10 @@ TEST(Options, LaunchRefusesWhatCannotBeStarted) {
             "launch: 'data' is done by one process; started with several are train, evaluate and bench" + usage);
   EXPECT_EQ(message({"launch", "--max-restarts", "1", "--", "evaluate", "runs/a"}),
             "launch: --max-restarts is for trainings, which leave checkpoints" + usage);
+  EXPECT_EQ(message({"launch", "--restart-window", "9", "--", "train", "c"}),
+            "launch: --restart-window is of use with --max-restarts only" + usage);
+  EXPECT_EQ(message({"launch", "--max-restarts", "1", "--restart-window", "0", "--", "train", "c"}),
+            "launch: --restart-window expects an integer from 1 on, found '0'" + usage);
   // What stands behind is read as if it stood alone.
   EXPECT_EQ(message({"launch", "--", "trian", "c"}),
             "unknown command 'trian'; did you mean 'train'? ('lockstep --help' lists all)");

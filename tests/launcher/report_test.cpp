@@ -200,6 +200,22 @@ TEST_F(ReportTest, AFailureIsTold) {
   EXPECT_EQ(count(page, "disk &lt;full&gt;"), 1);
 }
 
+TEST_F(ReportTest, RestartsAreListed) {
+  put("log.jsonl", "");
+  EXPECT_EQ(count(report_page(read_report_data(path_)), "Restarts</h2>"), 0);
+  append_restart(path_ + "/restarts.jsonl", {.time = "2026-11-27T09:07:16Z",
+                                             .cause = "rank 3 on <h2> is gone",
+                                             .host = "h2",
+                                             .rank = 3,
+                                             .from_step = 40,
+                                             .left_out = {"h2"}});
+  append_restart(path_ + "/restarts.jsonl", {.time = "2026-11-27T10:07:16Z", .cause = "exit code 9", .from_step = 0});
+  const std::string page = report_page(read_report_data(path_));
+  EXPECT_EQ(count(page, "Restarts</h2>"), 1);
+  EXPECT_EQ(count(page, "rank 3 on &lt;h2&gt; is gone</td><td>h2</td><td>3</td><td>step 40, without h2</td>"), 1);
+  EXPECT_EQ(count(page, "exit code 9</td><td></td><td></td><td>the start</td>"), 1);
+}
+
 TEST_F(ReportTest, ARegressionIsDrawnAsPoints) {
   ReportData data;
   data.regression = {{1.0, 1.5}, {2.0, 1.75}, {3.0, std::nan("")}};
