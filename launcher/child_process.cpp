@@ -36,8 +36,11 @@ ExitStatus status_of(int raw) {
   return {WEXITSTATUS(raw), 0};
 }
 
-// The living processes of this machine, by parent. A zombie lives no more.
-std::multimap<pid_t, pid_t> children_by_parent() {
+enum class ProcessState { kLiving, kEnded };
+
+// The processes of this machine in that state, by parent. One that has ended stays until its parent
+// has waited for it.
+std::multimap<pid_t, pid_t> children_by_parent(ProcessState wanted = ProcessState::kLiving) {
   std::multimap<pid_t, pid_t> out;
   DIR* all = opendir("/proc");
   if (all == nullptr) return out;
@@ -53,7 +56,9 @@ std::multimap<pid_t, pid_t> children_by_parent() {
     std::istringstream rest(stat.substr(close + 1));
     char state = 0;
     pid_t parent = 0;
-    if (rest >> state >> parent && state != 'Z' && state != 'X') out.emplace(parent, process);
+    if (!(rest >> state >> parent)) continue;
+    const bool has_ended = state == 'Z' || state == 'X';
+    if (has_ended == (wanted == ProcessState::kEnded)) out.emplace(parent, process);
   }
   closedir(all);
   return out;
@@ -171,6 +176,14 @@ int end_left_processes(double seconds) {
       ended = std::max(ended, static_cast<int>(left.size()));
     }
     std::this_thread::sleep_for(kTick);
+  }
+}
+
+void bury_orphans(pid_t except) {
+  const auto ended = children_by_parent(ProcessState::kEnded);
+  const auto [begin, end] = ended.equal_range(getpid());
+  for (auto it = begin; it != end; ++it) {
+    if (it->second != except) waitpid(it->second, nullptr, WNOHANG);
   }
 }
 

@@ -58,6 +58,9 @@ class ChildProcess {
 // themselves. Returns how many had to be ended.
 int end_left_processes(double seconds);
 
+// Buries children of this process that have ended, but not `except`: orphans that nobody waits for.
+void bury_orphans(pid_t except);
+
 struct FinishedChild {
   ExitStatus status;
   std::string output;      // stdout and stderr

@@ -140,7 +140,10 @@ std::string Supervisor::watch_over(ChildProcess& child, MpirunWords& said, Watch
   Since giving_up;
   while (!child.ended()) {
     wait(child, watch.fault.is_so ? kLook / 2 : 0.1);
-    if (ending_ && seconds_since(ending_since_) > kForOrphans) finish_earlier(0);
+    if (ending_ && (ending_->ended() || seconds_since(ending_since_) > kForOrphans)) {
+      finish_earlier(0);
+      bury_orphans(child.process());
+    }
     while (const int signal = signals_.next()) end_on_wish(child, signal, watch);
     forward(child, said);
     if (giving_up.longer_than(kToEnd)) child.kill_all();

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <chrono>
 #include <thread>
@@ -76,6 +77,16 @@ TEST(ChildProcess, ItsDescendantsAreKnown) {
   ASSERT_TRUE(child.ended());
   EXPECT_EQ(child.ended()->signal, SIGKILL);
   EXPECT_EQ(end_left_processes(1), 0);
+}
+
+TEST(ChildProcess, OrphansAreBuriedWhileAnotherChildRuns) {
+  ChildProcess other({"/bin/sh", "-c", "exit 7"}, ChildOutput::kErrors);
+  shell("(setsid sleep 0.1 >/dev/null 2>&1 &)");
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  bury_orphans(other.process());
+  ASSERT_TRUE(other.ended());
+  EXPECT_EQ(other.ended()->code, 7);
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);  // nobody is left to wait for
 }
 
 TEST(ChildProcess, AShellReadsTheWordsAgain) {

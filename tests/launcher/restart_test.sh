@@ -7,7 +7,7 @@ work=$(mktemp -d)
 launch=
 trap 'test -z "$launch" || kill "$launch" 2> /dev/null || true; rm -rf "$work"' EXIT
 kills=5
-training=(train "$source/examples/digits-mlp.toml" --quiet --set train.epochs=400 --set checkpoint.every_steps=100
+training=(train "$source/examples/digits-mlp.toml" --quiet --set train.epochs=500 --set checkpoint.every_steps=100
   --set evaluate.every=0)
 
 fail() {
@@ -26,7 +26,8 @@ until_true() {  # SECONDS COMMAND...
 workers() { pgrep -P "$(pgrep -d, -P "$launch")" 2> /dev/null || true; }  # children of mpirun
 sha256() { grep -o '"parameters_sha256": *"[0-9a-f]*"' "$work/$1/summary.json"; }
 newest() { ls "$work/run/checkpoints" 2> /dev/null | grep '^step-' | tail -n 1 || true; }
-are_gone() { ! kill -0 "${victims[0]}" 2> /dev/null && ! kill -0 "${victims[1]}" 2> /dev/null; }
+are_gone() { ! ps -o stat= -p "${victims[0]},${victims[1]}" | grep -q '^[^Z]'; }
+is_tidy() { ! ps -o stat= --ppid "$launch" | grep -q Z; }
 # There is a newer checkpoint than then: the training goes on.
 has_more() { test -n "$(newest)" && test "$(newest)" != "$then" && test "$(workers | wc -l)" = 2; }
 
@@ -50,6 +51,7 @@ for ((k = 1; k <= kills; k++)); do
   # The first restart has no pause. Training again takes less than 3 s on a machine that does nothing else.
   test $k -gt 1 || test $took -le 10000 || fail "kill $k: a new checkpoint only after $took ms"
 done
+until_true 5 is_tidy || fail "the dead are not buried"
 code=0
 wait "$launch" || code=$?
 launch=
