@@ -16,6 +16,7 @@
 #include "dist/exchange_ops.h"
 #include "launcher/commands.h"
 #include "launcher/log.h"
+#include "launcher/setup.h"
 #include "launcher/worker.h"
 
 namespace lockstep {
@@ -210,7 +211,7 @@ void print_row(const Row& row) {
 }  // namespace
 
 int run_command(const BenchAllReduceCommand& command, const ProgramContext& context) {
-  Worker worker(join_world(context.environment.world, 300), 1);
+  Worker worker(join_world(context.environment, 300), 1);
   check_input(worker.world_size() > 1, "bench allreduce: one worker has nothing to exchange; start it under mpirun -n 2");
   const bool first = worker.rank() == 0;
   Bench bench(worker, command);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
+#include <string_view>
 
 namespace lockstep {
 namespace {
@@ -23,6 +24,14 @@ std::string word(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// PMIx says where its server is in PMIX_..., older ones in PMI_..., PMI2_...
+bool has_pmi() {
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (std::string_view(*variable).starts_with("PMI")) return true;
+  }
+  return false;
+}
+
 Environment read_world() {
   // Open MPI's mpirun; inside a Slurm allocation it is mpirun that counts.
   if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) {
@@ -30,7 +39,7 @@ Environment read_world() {
   }
   // A job step of srun; sbatch's own shell has no process number of a step with several tasks.
   if (number("SLURM_STEP_NUM_TASKS", 1) > 1) {
-    return {{number("SLURM_STEP_NUM_TASKS", 1), "srun"}, number("SLURM_PROCID", 0)};
+    return {{number("SLURM_STEP_NUM_TASKS", 1), "srun"}, number("SLURM_PROCID", 0), !has_pmi()};
   }
   // mpiexec of MPICH or Intel: it is no launcher of Open MPI, which then sees one process.
   if (number("PMI_SIZE", 1) > 1) return {{number("PMI_SIZE", 1), "mpiexec"}, number("PMI_RANK", 0)};

@@ -1,8 +1,6 @@
 // lockstep launch [options] -- COMMAND: starts mpirun, watches over it, and starts a failed
 // training again.
-#include <chrono>
 #include <cstdio>
-#include <thread>
 
 #include "core/base/error.h"
 #include "launcher/commands.h"
@@ -21,10 +19,7 @@ void refuse_under_launcher(const Environment& environment) {
            environment.world.size, environment.world.size == 1 ? " process" : " processes",
            " already, and launch starts mpirun itself; use either '", environment.world.launcher,
            " ... lockstep train CONFIG' or 'lockstep launch ... -- train CONFIG'");
-  if (environment.rank == 0) bad_input(message);
-  // Rank 0 tells it; its end is the end of all, at the latest after this.
-  std::this_thread::sleep_for(std::chrono::seconds(2));
-  throw ToldError(ErrorKind::kBadInput, message);
+  refuse_before_joining(environment, ErrorKind::kBadInput, message);
 }
 
 void check_hosts(const MpirunCall& call, const LaunchTarget& target,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <thread>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -93,6 +94,23 @@ void agree_or(Communicator& communicator, const Claim& claim, const char* remedy
 
 }  // namespace
 
+void refuse_before_joining(const Environment& environment, ErrorKind kind, const std::string& message) {
+  if (environment.rank == 0) throw Error(kind, message);
+  std::this_thread::sleep_for(std::chrono::seconds(2));
+  throw ToldError(kind, message);
+}
+
+std::unique_ptr<Communicator> join_world(const Environment& environment, double deadline) {
+  const PromisedWorld& world = environment.world;
+  if (environment.lacks_pmi) {
+    refuse_before_joining(environment, ErrorKind::kEnvironment,
+                          text(world.launcher, " started ", world.size, " processes, but without PMIx MPI sees 1: each "
+                               "would train alone. Start with srun --mpi=pmix (srun --mpi=list says what there is), or with "
+                               "lockstep launch"));
+  }
+  return join_world(world, deadline);
+}
+
 std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& environment) {
   auto setup = std::make_unique<Setup>();
   // The world needs the configuration's deadline, so a broken configuration is told after joining.
@@ -114,7 +132,7 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
   }
   const Config& config = setup->config;
   const int threads = static_cast<int>(config.run.threads);
-  auto communicator = join_world(environment.world, config.run.deadline);
+  auto communicator = join_world(environment, config.run.deadline);
   setup->places = place_workers(*communicator, threads);
   setup->worker = std::make_unique<Worker>(std::move(communicator), threads);
   Worker& worker = *setup->worker;

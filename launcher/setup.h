@@ -34,6 +34,13 @@ class ToldError : public Error {
   using Error::Error;
 };
 
+// Refuses what every process of a launcher sees, before they know of each other: rank 0 tells it, and its end is the end of
+// all, at the latest after two seconds.
+[[noreturn]] void refuse_before_joining(const Environment& environment, ErrorKind kind, const std::string& message);
+
+// join_world() of launcher/worker.h, where the processes can find each other.
+std::unique_ptr<Communicator> join_world(const Environment& environment, double deadline);
+
 // Everything that a command needs, in the order in which it is made.
 struct Setup {
   Config config;

@@ -70,7 +70,7 @@ mistake "another program on one rank" 2 'the workers disagree on the program: ra
 # ---- The world is not what was promised -------------------------------------------------------------
 mistake "the promised number of workers" 1 'mpirun started 4 processes, but MPI sees 1: .*Start with' \
   env OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_RANK=0 "${train[@]}"
-mistake "srun without PMIx" 1 'srun started 4 processes, but MPI sees 1: .*srun --mpi=pmix' \
+mistake "srun without PMIx" 1 'srun started 4 processes, but without PMIx MPI sees 1: .*srun --mpi=pmix' \
   env SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0 "${train[@]}"
 mistake "launch under mpirun" 2 "launch: mpirun has started this as one of 2 processes already, .* use either" \
   "${mpirun[@]}" -n 2 "$lockstep" launch -n 2 -- "${train[@]:1}"

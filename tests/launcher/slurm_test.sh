@@ -195,8 +195,9 @@ grep -q 'SIGUSR1: the training ends after this step with a checkpoint' "$work/la
 code=0
 srun --mpi=none -N 2 -n 2 lockstep train "${training[@]}" --run "$work/alone" > "$work/alone.out" 2>&1 || code=$?
 test $code = 1 || fail "no PMIx: exit code $code"
-grep -q 'srun started 2 processes, but MPI sees 1: each would train alone. .*srun --mpi=pmix' "$work/alone.out" ||
+grep -q 'srun started 2 processes, but without PMIx MPI sees 1: .*srun --mpi=pmix' "$work/alone.out" ||
   fail "no PMIx: not told"
+test "$(grep -c '^lockstep:' "$work/alone.out")" = 1 || fail "no PMIx: not told in one line"
 
 # Of what was started nothing is left.
 ! pgrep -f -- "--run $work/" > "$work/left" || fail "a process is left: $(cat "$work/left")"

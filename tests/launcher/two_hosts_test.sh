@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Two hosts: network namespaces of this machine, each with its own address, name and /dev/shm, joined by one link.
 # The workers train over TCP with equal bits; when the link is cut without a word the other host is named within the deadline.
+# lockstep launch goes on without a host that failed twice, and without one that died.
 # Arguments: the program, the source. Exit code 77 (skipped) where the machine allows no namespaces.
 set -euo pipefail
 lockstep=$1 source=$2
@@ -64,6 +65,7 @@ cat > "$work/agent" << END
 #!/bin/bash
 test "\$1" = h2 || exit 255
 shift
+test -e /proc/${first[h2]}/ns/net || { echo "no route to h2"; exit 255; }
 exec nsenter -t ${first[h2]} -n -u -m -p -- bash -c "\$*"
 END
 chmod +x "$work/agent"
@@ -81,6 +83,51 @@ hash_of() { grep -o '"parameters_sha256": "[0-9a-f]*"' "$work/$1/summary.json"; 
 "$lockstep" train "$source/examples/digits-cnn.toml" --quiet --set train.epochs=1 --run "$work/one" > "$work/out" 2>&1
 run --set train.epochs=1 --run "$work/four" || fail "training on two hosts"
 test "$(hash_of one)" = "$(hash_of four)" || fail "other bits on two hosts: $(hash_of one), $(hash_of four)"
+
+# ---- A host fails twice ----------------------------------------------------------------------------
+
+launch() {  # RUN ARGUMENTS...: lockstep launch with two workers a host, in the background of h1
+  on h1 timeout -k 1 100 "$lockstep" launch --hosts h1:2,h2:2 --remote-shell "$work/agent" --max-restarts 4 \
+    -- train "$source/examples/digits-cnn.toml" --quiet --set run.deadline=$deadline --set checkpoint.every_steps=5 \
+    --run "$work/$1" "${@:2}" > "$work/out" 2>&1
+}
+workers_of() {  # HOST: those that train
+  local process
+  for process in $(pgrep -f "^$lockstep train .* --run $work/" || true); do
+    test "$(readlink "/proc/$process/ns/uts")" != "$(readlink "/proc/${first[$1]}/ns/uts")" || echo "$process"
+  done
+}
+newest() { ls "$work/$1/checkpoints" 2> /dev/null | grep '^step-' | tail -n 1 || true; }
+trains_on() {  # RUN: there is a newer checkpoint than then, and all workers are there
+  test -n "$(newest "$1")" && test "$(newest "$1")" != "$then" && test "$(workers_of h2 | wc -l)" = 2
+}
+all_ended() { test -z "$(workers_of h2)"; }
+until_true() {  # SECONDS COMMAND...
+  local tries
+  for ((tries = 0; tries < $1 * 20; tries++)); do
+    "${@:2}" && return
+    sleep 0.05
+  done
+  return 1
+}
+
+"$lockstep" train "$source/examples/digits-cnn.toml" --quiet --set train.epochs=6 --run "$work/six" > "$work/out" 2>&1
+launch left-out --set train.epochs=6 &
+started=$!
+then=
+for k in 1 2; do
+  until_true 30 trains_on left-out || fail "failure $k: the training does not go on"
+  kill -KILL "$(workers_of h2 | tail -n 1)"
+  until_true 10 all_ended || fail "failure $k: workers live on"
+  then=$(newest left-out)
+done
+wait "$started" || fail "a host that failed twice: exit code $?"
+test "$(hash_of six)" = "$(hash_of left-out)" || fail "a host that failed twice: other bits"
+grep -q '"world_size": 2' "$work/left-out/summary.json" || fail "a host that failed twice: it is not left out"
+grep -Eq '^lockstep: launch: restart 1 of 4 at once, from step [0-9]+$' "$work/out" || fail "first restart"
+grep -Eq '^lockstep: launch: restart 2 of 4 in 1 s, from step [0-9]+, without host h2 \(it failed twice\)$' "$work/out" ||
+  fail "second restart"
+grep -q '"host":"h2","rank":[23],.*"left_out":\["h2"\]}' "$work/left-out/restarts.jsonl" || fail "it is not kept"
 
 # ---- The link is cut -------------------------------------------------------------------------------
 
@@ -103,3 +150,18 @@ test "$(wc -l < "$work/told")" = 1 || fail "not told in one line"
 grep -Eq 'rank [23] on h2 \(process [0-9]+\) is silent for [0-9.]+ s: its host or the network to it is down' "$work/told" ||
   fail "not told what it is"
 test -s "$work/cut/failure.json" || fail "no failure.json"
+
+# ---- A host dies -----------------------------------------------------------------------------------
+
+on h1 ip neigh del 10.99.0.2 dev ls-h1 || true
+on h2 ip neigh del 10.99.0.1 dev ls-h2 || true
+launch host-lost --set train.epochs=6 &
+started=$!
+then=
+until_true 30 trains_on host-lost || fail "the training did not begin"
+kill -KILL "${first[h2]}"
+wait "$started" || fail "a host dies: exit code $?"
+test "$(hash_of six)" = "$(hash_of host-lost)" || fail "a host dies: other bits"
+grep -q '"world_size": 2' "$work/host-lost/summary.json" || fail "a host dies: it is not left out"
+grep -Eq '^lockstep: launch: .*restart 1 of 4 at once, from step [0-9]+, without host h2 \(cannot be reached: ' "$work/out" ||
+  fail "a host dies: not told"
