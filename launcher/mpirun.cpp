@@ -185,7 +185,7 @@ void MpirunWords::line(const std::string& text, std::string& out) {
 }
 
 Blame MpirunWords::blame() const {
-  if (!lost_host_.empty()) return {.host = lost_host_};
+  if (!lost_host_.empty() && (!fault_ || fault_->host != lost_host_)) return {.host = lost_host_};
   if (fault_) return *fault_;
   for (const std::string& paragraph : paragraphs_) {
     if (const auto found = blame_in_paragraph(on_one_line(paragraph))) return *found;

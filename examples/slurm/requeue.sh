@@ -11,15 +11,16 @@ set -u
 
 lockstep launch --max-restarts 3 -- train "$@" --resume &
 launch=$!
-# SIGUSR1 comes before the time is over, SIGTERM where the job must make room for another one. Both become a checkpoint
-# and exit code 75. A trap runs while bash waits, and ends the wait.
-trap 'kill -USR1 $launch 2> /dev/null' USR1 TERM
+# SIGUSR1 comes to this shell alone; launch makes a checkpoint and exit code 75 of it. A trap runs while bash waits, and
+# ends the wait. SIGTERM, where the job is cancelled or must make room for another one, comes to launch as well.
+trap 'kill -USR1 $launch 2> /dev/null' USR1
+trap : TERM
 wait $launch
 while kill -0 $launch 2> /dev/null; do wait $launch; done
 wait $launch
 code=$?
 echo "job $SLURM_JOB_ID, start ${SLURM_RESTART_COUNT:-0}: exit code $code"
-if [ $code = 75 ]; then
+if [ $code = 75 ] && ! scontrol show job "$SLURM_JOB_ID" | grep -q JobState=CANCELLED; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit $code
