@@ -14,7 +14,7 @@ void judge(const std::string& host, const std::string& program, const FinishedCh
            const std::vector<std::string>& words, std::vector<UnusableHost>& out) {
   if (!answer.timed_out && answer.status.code == 0) return;
   if (!answer.timed_out && answer.status.code == 1) {
-    out.push_back({host, program + " is not there or cannot be run",
+    out.push_back({host, "lacks " + program + ", or cannot run it",
                    "install Lockstep at the same place on all hosts"});
     return;
   }

@@ -91,7 +91,7 @@ mistake "a host that does not answer" 2 'launch: host far.invalid cannot be reac
   "${launch[@]}" --hosts far.invalid:2 --remote-shell "$work/dead-shell" -- "${train[@]:1}"
 printf '#!/bin/sh\nexit 1\n' > empty-shell
 chmod +x empty-shell
-mistake "a host without the program" 2 'launch: host far.invalid: .*/lockstep is not there .*; install Lockstep' \
+mistake "a host without the program" 2 'launch: host far.invalid lacks .*/lockstep, .*; install Lockstep' \
   "${launch[@]}" --hosts far.invalid:2 --remote-shell "$work/empty-shell" -- "${train[@]:1}"
 mistake "no mpirun in PATH" 2 'mpirun is not in PATH; install openmpi-bin' \
   env PATH=/nonexistent "${launch[@]}" -n 2 -- "${train[@]:1}"
