@@ -212,14 +212,9 @@ class RunWriter final : public FitObserver {
   std::vector<std::pair<std::string, double>> evaluated_;
 };
 
-std::string run_path(const TrainCommand& command) {
-  if (!command.run.empty()) return command.run;
-  return "runs/" + std::filesystem::path(command.config).stem().string();
-}
-
 // Rank 0 makes the run directory; all ranks hear of it when it cannot.
 RunDirectory prepare_directory(const TrainCommand& command, Setup& setup) {
-  RunDirectory run(run_path(command));
+  RunDirectory run(run_directory_of(command));
   const ExistingRun existing = command.resume      ? ExistingRun::kResume
                                : command.overwrite ? ExistingRun::kOverwrite
                                                    : ExistingRun::kRefuse;
@@ -375,7 +370,7 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
   std::vector<Fault> faults;
   for (const std::string& fault : command.inject) faults.push_back(parse_fault(fault));
   const TracedSteps traced = command.trace_steps.empty() ? TracedSteps{} : parse_traced_steps(command.trace_steps);
-  const RunDirectory resumed(run_path(command));
+  const RunDirectory resumed(run_directory_of(command));
   const auto setup = set_up({.config_path = command.config,
                              .overrides = command.set,
                              .device = command.device,
