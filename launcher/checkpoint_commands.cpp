@@ -5,6 +5,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "launcher/checkpoint/part.h"
+#include "launcher/checkpoint/retention.h"
 #include "launcher/checkpoint/stored_checkpoint.h"
 #include "launcher/commands.h"
 #include "launcher/run_directory.h"
@@ -55,7 +56,7 @@ std::string why_broken(const Check& check) {
   }
 }
 
-void print_row(const CheckpointEntry& entry, bool quick) {
+void print_row(const CheckpointEntry& entry, bool quick, bool is_best) {
   std::optional<Manifest> manifest;
   const std::string unreadable = why_broken([&] { manifest = read_manifest(entry.path); });
   if (!manifest) {
@@ -65,7 +66,7 @@ void print_row(const CheckpointEntry& entry, bool quick) {
   std::uint64_t bytes = 0;
   for (const PartEntry& part : manifest->parts) bytes += part.bytes;
   const std::string why = why_broken([&] { check_whole(entry.path, *manifest, quick); });
-  const std::string state = why.empty() ? "whole" : "broken: " + why, metrics = metrics_text(*manifest);
+  const std::string state = (why.empty() ? "whole" : "broken: " + why) + (is_best ? "  best" : ""), metrics = metrics_text(*manifest);
   std::printf("%10lld  %-20s  %10s  %7lld  %s%s%s\n", static_cast<long long>(entry.step), manifest->written.c_str(),
               size_text(bytes).c_str(), static_cast<long long>(manifest->world_size), state.c_str(), metrics.empty() ? "" : "  ",
               metrics.c_str());
@@ -107,7 +108,8 @@ int run_command(const CheckpointListCommand& command, const ProgramContext&) {
     return kExitDone;
   }
   std::printf("%10s  %-20s  %10s  %7s  %s\n", "step", "written", "size", "workers", command.quick ? "state (sizes)" : "state");
-  for (const CheckpointEntry& entry : entries) print_row(entry, command.quick);
+  const std::optional<std::int64_t> best = best_step(run.checkpoints());
+  for (const CheckpointEntry& entry : entries) print_row(entry, command.quick, entry.step == best);
   return kExitDone;
 }
 
