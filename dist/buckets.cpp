@@ -49,31 +49,64 @@ void append(Bucket& bucket, const std::string& name, const Shape& shape, bool de
   bucket.elements += shape.elements();
 }
 
+// The bucket of that state, made where there is none.
+Bucket& bucket_of(std::vector<Bucket>& buckets, const std::string& state) {
+  const auto found = std::ranges::find(buckets, state, &Bucket::state);
+  if (found != buckets.end()) return *found;
+  return buckets.emplace_back(Bucket{.state = state});
+}
+
+void add_trained(std::vector<Bucket>& out, const std::vector<ParameterSpec>& parameters, std::size_t bucket_bytes) {
+  bool open = false;
+  for (auto parameter = parameters.rbegin(); parameter != parameters.rend(); ++parameter) {
+    if (!parameter->trainable) continue;
+    if (!open) out.push_back({.state = text("parameters/", out.size())});
+    append(out.back(), parameter->name, parameter->shape, parameter->decays);
+    open = static_cast<std::size_t>(out.back().elements) * sizeof(float) < bucket_bytes;
+  }
+}
+
+void add_statistics(std::vector<Bucket>& out, const std::vector<StatisticSpec>& statistics) {
+  for (const StatisticSpec& statistic : statistics) {
+    if (!statistic.trainable) continue;
+    Bucket& bucket = bucket_of(out, text("statistics/", statistic.momentum));
+    bucket.is_statistics = true;
+    bucket.momentum = statistic.momentum;
+    append(bucket, statistic.name, statistic.shape, false);
+  }
+}
+
+void add_frozen(std::vector<Bucket>& out, const std::vector<ParameterSpec>& parameters,
+                const std::vector<StatisticSpec>& statistics) {
+  for (const ParameterSpec& parameter : parameters) {
+    if (parameter.trainable) continue;
+    Bucket& bucket = bucket_of(out, "parameters/frozen");
+    bucket.is_frozen = true;
+    append(bucket, parameter.name, parameter.shape, false);
+  }
+  for (const StatisticSpec& statistic : statistics) {
+    if (statistic.trainable) continue;
+    Bucket& bucket = bucket_of(out, "statistics/frozen");
+    bucket.is_frozen = bucket.is_statistics = true;
+    append(bucket, statistic.name, statistic.shape, false);
+  }
+}
+
 }  // namespace
 
 std::vector<Bucket> make_buckets(const std::vector<ParameterSpec>& parameters,
                                  const std::vector<StatisticSpec>& statistics,
                                  std::size_t bucket_bytes) {
   std::vector<Bucket> out;
-  bool open = false;
-  for (auto parameter = parameters.rbegin(); parameter != parameters.rend(); ++parameter) {
-    if (!open) {
-      out.push_back({.state = text("parameters/", out.size())});
-      open = true;
-    }
-    append(out.back(), parameter->name, parameter->shape, parameter->decays);
-    open = static_cast<std::size_t>(out.back().elements) * sizeof(float) < bucket_bytes;
-  }
-  for (const StatisticSpec& statistic : statistics) {
-    const std::string state = text("statistics/", statistic.momentum);
-    auto bucket = std::ranges::find(out, state, &Bucket::state);
-    if (bucket == out.end()) {
-      out.push_back({.state = state, .is_statistics = true, .momentum = statistic.momentum});
-      bucket = std::prev(out.end());
-    }
-    append(*bucket, statistic.name, statistic.shape, false);
-  }
+  add_trained(out, parameters, bucket_bytes);
+  add_statistics(out, statistics);
+  add_frozen(out, parameters, statistics);
   return out;
+}
+
+std::span<const Bucket> updated_buckets(const std::vector<Bucket>& buckets) {
+  const auto frozen = std::ranges::find(buckets, true, &Bucket::is_frozen);
+  return {buckets.begin(), frozen};
 }
 
 }  // namespace lockstep

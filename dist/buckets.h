@@ -5,8 +5,11 @@
 // Each rank owns one chunk of each bucket (ZeRO stage 1; Rajbhandari et al., SC 2020): it finishes the sum of the
 // gradients there, keeps the optimizer's moments of it, and updates it. Chunks begin at blocks: at most kNormBlock
 // elements of one parameter, counted from its begin.
+//
+// Parameters and statistics of frozen layers lie in buckets of their own, which are neither exchanged nor updated.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,11 +32,12 @@ struct BucketSlot {
 };
 
 struct Bucket {
-  std::string state;  // name of the flat state: "parameters/0", "statistics/0.99"
+  std::string state;  // name of the flat state: "parameters/0", "statistics/0.99", "parameters/frozen"
   std::vector<BucketSlot> slots = {};
   std::int64_t elements = 0;
   bool is_statistics = false;  // updated by a moving average of `momentum`, not by the optimizer
   double momentum = 0;
+  bool is_frozen = false;  // never changes: no gradient, no moments
 
   // Where each block begins, and `elements` at the end.
   std::vector<std::int64_t> block_begins() const;
@@ -46,9 +50,13 @@ struct Bucket {
   std::string moment(const std::string& slot) const;
 };
 
-// Closes a bucket when it holds at least `bucket_bytes`. Statistics come last, one bucket for each momentum.
+// Closes a bucket when it holds at least `bucket_bytes`. Then come the statistics, one bucket for each momentum, and last
+// what is frozen: a bucket of parameters, a bucket of statistics.
 std::vector<Bucket> make_buckets(const std::vector<ParameterSpec>& parameters,
                                  const std::vector<StatisticSpec>& statistics,
                                  std::size_t bucket_bytes);
+
+// Those that a step changes: all before the frozen ones.
+std::span<const Bucket> updated_buckets(const std::vector<Bucket>& buckets);
 
 }  // namespace lockstep

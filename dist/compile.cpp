@@ -46,6 +46,8 @@ void Compiler::check_parameters() const {
   check_input(bytes <= available, "the parameters alone need ", bytes / 1e9, " GB, this machine has ", available / 1e9,
               " GB available; the largest is ", largest == nullptr ? std::string() : largest->name, " of shape ",
               largest == nullptr ? Shape{} : largest->shape, ": make the model smaller");
+  check_input(parameters_.empty() || std::ranges::any_of(parameters_, &ParameterSpec::trainable),
+              "every layer with parameters is frozen, so there is nothing to train; leave at least one of them trainable");
 }
 
 // ---- Passes ------------------------------------------------------------------------------------
@@ -104,13 +106,17 @@ Graph Compiler::differentiated(std::int64_t samples, std::int64_t global_samples
   const ValueId loss = add_loss(forward.graph, forward.output, target, samples, 1.0 / global_samples);
   forward.graph.output("loss", loss);
   for (const StatisticSpec& statistic : forward.statistics) {
+    if (!statistic.trainable) continue;
     require(statistic.batch_value != kNoValue, statistic.name, ": its layer gave no batch value");
     forward.graph.output("statistic/" + statistic.name, statistic.batch_value);
   }
   const Pass autodiff{kAutodiff, [this](const Graph& from) {
                         Graph graph = from;
+                        std::vector<std::string> names;
                         std::vector<ValueId> states;
                         for (const ParameterSpec& parameter : parameters_) {
+                          if (!parameter.trainable) continue;
+                          names.push_back(parameter.name);
                           states.push_back(graph.find_state(parameter.name));
                         }
                         const ValueId loss = graph.find_output("loss");
@@ -119,7 +125,7 @@ Graph Compiler::differentiated(std::int64_t samples, std::int64_t global_samples
                             differentiate(graph, {{loss}}, {{one}}, states);
                         for (std::size_t i = 0; i < states.size(); ++i) {
                           if (gradients[i] == kNoValue) continue;
-                          graph.output("gradient/" + parameters_[i].name, gradients[i]);
+                          graph.output("gradient/" + names[i], gradients[i]);
                         }
                         return graph;
                       }};

@@ -81,14 +81,14 @@ class PartialSums {
 struct Source {
   const Graph* graph = nullptr;
   ValueId loss = kNoValue;
-  // By bucket and slot: the gradient or statistic, kNoValue where nothing depends on the parameter.
+  // By bucket that is updated, and slot: the gradient or statistic, kNoValue where nothing depends on the parameter.
   std::vector<std::vector<ValueId>> contributions;
   // By bucket: the node after which all of them are there; -1 where there are none.
   std::vector<NodeId> ready_after;
   // Nodes whose result is a sum over all microbatches, in order.
   std::vector<NodeId> sums;
 
-  Source(const Graph& from, const std::vector<Bucket>& buckets) : graph(&from) {
+  Source(const Graph& from, std::span<const Bucket> buckets) : graph(&from) {
     const std::map<std::string, ValueId> outputs(from.outputs().begin(), from.outputs().end());
     loss = outputs.at("loss");
     for (const Bucket& bucket : buckets) {
@@ -115,15 +115,15 @@ class Distribute {
   Distribute(const std::map<std::int64_t, Graph>& microbatch_graphs,
              const std::vector<Bucket>& buckets, const Optimizer& optimizer,
              const DistributeOptions& options)
-      : buckets_(buckets),
+      : buckets_(updated_buckets(buckets)),
         optimizer_(optimizer),
         options_(options),
         cut_(options.samples, options.microbatches),
         states_(graph_, buckets),
-        gradients_(buckets.size()),
-        reduced_(buckets.size(), kNoValue) {
+        gradients_(buckets_.size()),
+        reduced_(buckets_.size(), kNoValue) {
     for (const auto& [samples, graph] : microbatch_graphs) {
-      sources_.emplace(samples, Source(graph, buckets));
+      sources_.emplace(samples, Source(graph, buckets_));
     }
   }
 
@@ -434,7 +434,7 @@ class Distribute {
 
   std::map<std::int64_t, Source> sources_;  // by number of samples
   std::vector<Microbatch> microbatches_;    // of this rank
-  const std::vector<Bucket>& buckets_;
+  const std::span<const Bucket> buckets_;  // without the frozen ones
   const Optimizer& optimizer_;
   const DistributeOptions& options_;
   const Microbatches cut_;

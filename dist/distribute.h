@@ -6,6 +6,7 @@
 //   "loss" f32()               the microbatch's part of the loss
 //   "gradient/<parameter>"     in the parameter's shape; left out where nothing depends on it
 //   "statistic/<name>"         the statistic of this microbatch
+// Frozen parameters and statistics have neither.
 // An op with the trait sums_microbatches stands for the sum of its input over all microbatches.
 // After: one graph that reads the worker's samples as inputs (samples, ...) of the same names, the scalars, and
 // "learning_rate" f32() and "step" i64(); its states are the buckets and the moments of this rank's chunks; its

@@ -314,6 +314,14 @@ void check_all_followed(Settings& root, const Config& config) {
   }
 }
 
+void freeze_layers(Settings& section, Config& config) {
+  try {
+    config.model = config.model.with_frozen(config.train.freeze);
+  } catch (const Error& error) {
+    section.refuse("freeze", error.what());
+  }
+}
+
 TrainConfig read_train(Settings& section) {
   TrainConfig train;
   train.epochs = integer_from(section, "epochs", train.epochs, 1);
@@ -330,6 +338,7 @@ TrainConfig read_train(Settings& section) {
                         : ReductionKind::kExact;
   train.bucket_bytes = integer_from(section, "bucket_bytes", train.bucket_bytes, 1);
   train.clip_norm = real_from(section, "clip_norm", train.clip_norm, false);
+  train.freeze = names_from(section, "freeze", {});
   if (section.has("early_stopping")) {
     train.early_stopping = read_early_stopping(section.table("early_stopping"));
   }
@@ -500,6 +509,7 @@ Config read_config(Settings& root, const LayerRegistry& layers) {
   config.checkpoint = read_checkpoint(root.table("checkpoint"));
   check_all_followed(root, config);
   config.model = read_model(root, layers, config.data.inputs);
+  freeze_layers(root.table("train"), config);
   check_logits(root, *config.train.loss);
   root.finish();
   config.toml = to_toml(*root.resolved());

@@ -97,6 +97,8 @@ struct TrainConfig {
   TrainPrecision precision = TrainPrecision::kF32;
   ReductionKind reduction = ReductionKind::kExact;
   std::int64_t bucket_bytes = kDefaultBucketBytes;  // gradients that are exchanged together, at least
+  // Patterns of names of layers that are frozen, besides those that say `trainable = false`.
+  std::vector<std::string> freeze = {};
   double clip_norm = 0.0;  // bound of the norm of the whole gradient; 0: none
   std::optional<EarlyStopping> early_stopping = {};
 };

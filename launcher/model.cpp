@@ -1,5 +1,7 @@
 #include "launcher/model.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <iomanip>
 #include <map>
@@ -77,12 +79,25 @@ void resolve_names(std::vector<LayerSpec>& layers, const std::vector<ModelInput>
             "; known here: ", known);
 }
 
-std::int64_t elements_of(const std::vector<ParameterSpec>& parameters, const std::string& layer) {
+// Elements of the parameters or statistics that `counts`.
+template <typename Spec, typename Counts>
+std::int64_t elements_of(const std::vector<Spec>& specs, Counts counts) {
   std::int64_t sum = 0;
-  for (const ParameterSpec& parameter : parameters) {
-    if (parameter.name.starts_with(layer + "/")) sum += parameter.shape.elements();
+  for (const Spec& spec : specs) {
+    if (counts(spec)) sum += spec.shape.elements();
   }
   return sum;
+}
+
+// "parameters: 4810 (4010 trainable, 800 frozen), running statistics: 32"
+std::string totals_of(const ModelGraph& model) {
+  const auto all = [](const auto&) { return true; };
+  const std::int64_t parameters = elements_of(model.parameters, all), statistics = elements_of(model.statistics, all);
+  const std::int64_t trainable = elements_of(model.parameters, [](const ParameterSpec& spec) { return spec.trainable; });
+  std::string out = text("parameters: ", parameters);
+  if (trainable < parameters) out += text(" (", trainable, " trainable, ", parameters - trainable, " frozen)");
+  if (statistics > 0) out += text(", running statistics: ", statistics);
+  return out + '\n';
 }
 
 // "(batch, 8, 8, 16)"
@@ -141,6 +156,24 @@ Model Model::with_inputs(std::vector<ModelInput> inputs) const {
   return model;
 }
 
+Model Model::with_frozen(const std::vector<std::string>& patterns) const {
+  Model model = *this;
+  for (const std::string& pattern : patterns) {
+    bool fits = false;
+    std::vector<std::string> names;
+    for (LayerSpec& spec : model.layers_) {
+      names.push_back(spec.name);
+      if (fnmatch(pattern.c_str(), spec.name.c_str(), 0) != 0) continue;
+      fits = true;
+      spec.trainable = false;
+    }
+    const std::string nearest = nearest_name(pattern, names);
+    check_input(fits, "no layer is named ", in_quotes(pattern),
+                nearest.empty() ? std::string() : "; did you mean " + in_quotes(nearest) + "?");
+  }
+  return model;
+}
+
 void Model::append(LayerSpec layer) {
   require(layer.layer != nullptr, "model: a layer is null");
   layers_.push_back(std::move(layer));
@@ -172,12 +205,14 @@ ModelGraph Model::build(std::int64_t batch, bool training, std::uint64_t seed) c
                        .step = model.step,
                        .sample = model.sample,
                        .layer = {},
+                       .trainable = true,
                        .parameters = {},
                        .statistics = {}};
   for (const LayerSpec& spec : layers_) {
     std::vector<ValueId> inputs;
     for (const std::string& name : spec.inputs) inputs.push_back(values.at(name));
     context.layer = spec.name;
+    context.trainable = spec.trainable;
     try {
       values[spec.name] = spec.layer->build(context, inputs);
     } catch (const Error& error) {
@@ -201,7 +236,6 @@ std::string Model::summary() const {
   };
   std::vector<Row> rows = {{"layer (type)", "output shape", "parameters", "reads"}};
   // One more layer at a time, to see the type of each result. Layers are cheap to build.
-  std::vector<ParameterSpec> parameters;
   const ModelGraph whole = build(1, false, 0);
   std::string before = inputs_.front().name;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -211,9 +245,12 @@ std::string Model::summary() const {
     const ModelGraph graph = part.build(1, false, 0);
     std::string reads;
     for (const std::string& input : layers_[i].inputs) reads += (reads.empty() ? "" : ", ") + input;
-    rows.push_back({text(layers_[i].name, " (", layers_[i].layer->kind(), ")"),
+    const auto own = [&](const auto& spec) { return spec.name.starts_with(layers_[i].name + "/"); };
+    const bool keeps = elements_of(whole.parameters, own) + elements_of(whole.statistics, own) > 0;
+    rows.push_back({text(layers_[i].name, " (", layers_[i].layer->kind(),
+                         keeps && !layers_[i].trainable ? ", frozen)" : ")"),
                     batch_shape(graph.graph.type(graph.output).shape),
-                    text(elements_of(whole.parameters, layers_[i].name)),
+                    text(elements_of(whole.parameters, own)),
                     reads == before ? "" : reads});
     before = layers_[i].name;
   }
@@ -233,12 +270,7 @@ std::string Model::summary() const {
     shown.erase(shown.find_last_not_of(' ') + 1);
     out << shown << '\n';
   }
-  std::int64_t trained = 0, statistics = 0;
-  for (const ParameterSpec& parameter : whole.parameters) trained += parameter.shape.elements();
-  for (const StatisticSpec& statistic : whole.statistics) statistics += statistic.shape.elements();
-  out << "parameters: " << trained;
-  if (statistics > 0) out << ", running statistics: " << statistics;
-  out << '\n';
+  out << totals_of(whole);
   return std::move(out).str();
 }
 
@@ -310,6 +342,7 @@ Model read_model(Settings& root, const LayerRegistry& registry,
     table->find("type");  // the first key, where the configuration is written out
     spec.name = table->word("name", "");
     spec.inputs = table->words("inputs", {});
+    if (table->find("trainable") != nullptr) spec.trainable = table->boolean("trainable", true);
     spec.place = table->place();
     spec.layer = registry.make(*table);
     table->finish();

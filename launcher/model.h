@@ -49,6 +49,7 @@ struct LayerSpec {
   std::vector<std::string> inputs =
       {};                  // layers or model inputs; empty: the layer before, or the first input
   std::string place = {};  // "file:line" for messages; empty where made in C++
+  bool trainable = true;   // false: frozen, its parameters and statistics keep their values
 };
 
 // A model built for one batch size. Nothing is marked as output of the graph yet.
@@ -74,12 +75,16 @@ class Model {
   // The same layers reading these inputs, whose names and order must be those of inputs().
   Model with_inputs(std::vector<ModelInput> inputs) const;
 
+  // The same model with the layers frozen whose names fit one of the patterns, in which "*" stands for any text and "?" for
+  // any character. Throws bad_input where a pattern fits no layer.
+  Model with_frozen(const std::vector<std::string>& patterns) const;
+
   // Adds all layers to a new graph for `batch` samples. Training graphs have dropout, batch
   // statistics and the inputs "step" and "sample". `seed` is the run's. REQUIRES: the shapes of
   // inputs() are known; there is a layer.
   ModelGraph build(std::int64_t batch, bool training, std::uint64_t seed) const;
 
-  // A table like Keras' model.summary(): layer, output shape, parameters, and totals below.
+  // A table like Keras' model.summary(): layer, output shape, parameters, and totals below, trainable and frozen.
   // REQUIRES: as for build.
   std::string summary() const;
 

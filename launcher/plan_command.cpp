@@ -38,7 +38,7 @@ double bytes_on_the_wire(const Training& training, int workers) {
   const double parts = static_cast<double>(
       covering_subtrees(piece_of(training.microbatches(), workers, 0)).size());
   double bytes = 0;
-  for (const Bucket& bucket : const_cast<Training&>(training).compiler().buckets()) {
+  for (const Bucket& bucket : updated_buckets(const_cast<Training&>(training).compiler().buckets())) {
     const double mine = static_cast<double>(bucket.chunk(0, workers).size());
     bytes += 4.0 * parts * (static_cast<double>(bucket.elements) - mine);
     bytes += 4.0 * mine * (workers - 1);
@@ -54,10 +54,19 @@ std::size_t bytes_of(const Plan& plan, const std::string& prefix, bool with_pref
   return bytes;
 }
 
+std::int64_t trainable_parameters(const Training& training) {
+  std::int64_t count = 0;
+  for (const ParameterSpec& parameter : const_cast<Training&>(training).compiler().parameters()) {
+    if (parameter.trainable) count += parameter.shape.elements();
+  }
+  return count;
+}
+
 nlohmann::ordered_json to_json(const Training& training, const Plan& plan, int workers) {
   nlohmann::ordered_json json = {{"workers", workers},
                                  {"microbatches", training.microbatches()},
                                  {"parameters", training.parameter_count()},
+                                 {"trainable_parameters", trainable_parameters(training)},
                                  {"flops", plan.flops()},
                                  {"bytes_moved", plan.bytes_moved()},
                                  {"bytes_sent", bytes_on_the_wire(training, workers)},

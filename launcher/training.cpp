@@ -158,7 +158,7 @@ std::vector<TensorSlice> Training::moments() {
   std::vector<TensorSlice> out;
   for (const Bucket& bucket : compiler_->buckets()) {
     const Range chunk = bucket.chunk(worker_.rank(), worker_.world_size());
-    if (bucket.is_statistics || chunk.size() == 0) continue;
+    if (bucket.is_statistics || bucket.is_frozen || chunk.size() == 0) continue;
     for (const std::string& moment : config_.train.optimizer->slots()) {
       auto* values = static_cast<float*>(
           states_.obtain(bucket.moment(moment), {DType::kF32, {chunk.size()}, nullptr}));
@@ -200,7 +200,7 @@ std::map<std::string, Shape> Training::state_shapes() const {
   for (const Bucket& bucket : compiler_->buckets()) {
     for (const BucketSlot& slot : bucket.slots) {
       out[(bucket.is_statistics ? "statistics/" : "parameters/") + slot.name] = slot.shape;
-      if (bucket.is_statistics) continue;
+      if (bucket.is_statistics || bucket.is_frozen) continue;
       for (const std::string& moment : config_.train.optimizer->slots()) out[moment + "/" + slot.name] = slot.shape;
     }
   }

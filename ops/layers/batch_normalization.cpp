@@ -33,7 +33,7 @@ class BatchNormalizationLayer final : public Layer {
     const ValueId variance =
         context.statistic("moving_variance", channels, 1.0f, options_.momentum);
     const std::string node = context.node_name("");
-    if (!context.training) {
+    if (!context.training || !context.trainable) {
       return batch_norm_inference(graph, x, gamma, beta, mean, variance, options_.epsilon, node);
     }
     const BatchNormResult result =

@@ -3,6 +3,9 @@
 // `synchronized` the whole global batch (as in PyTorch's SyncBatchNorm); in inference by their
 // moving averages. Definition in ops/batch_norm/batch_norm.h.
 //
+// A frozen layer normalises by the moving averages while training too, and leaves them as they are
+// (Keras 2 and later).
+//
 // Parameters "gamma" (scale, from 1) and "beta" (offset, from 0); weight decay spares them.
 // Statistics "moving_mean" (from 0) and "moving_variance" (from 1): moving = momentum * moving + (1
 // - momentum) * batch. Keras' momentum 0.99 is 0.01 in PyTorch, whose default is 0.9 in these

@@ -18,7 +18,7 @@ ValueId LayerContext::parameter(const std::string& name, const Shape& shape,
     throw Error(error.kind(), text(full, " (parameter): ", error.what()));
   }
   const ValueId value = graph.state(full, {DType::kF32, shape, nullptr});
-  parameters.push_back({full, shape, initializer, decays});
+  parameters.push_back({full, shape, initializer, decays, trainable});
   return value;
 }
 
@@ -26,7 +26,7 @@ ValueId LayerContext::statistic(const std::string& name, const Shape& shape, flo
                                 double momentum) {
   const std::string full = node_name(name);
   const ValueId value = graph.state(full, {DType::kF32, shape, nullptr});
-  statistics.push_back({full, shape, initial, momentum, kNoValue});
+  statistics.push_back({full, shape, initial, momentum, kNoValue, trainable});
   return value;
 }
 

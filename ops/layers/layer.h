@@ -19,12 +19,13 @@
 
 namespace lockstep {
 
-// A trained tensor, a graph state of type f32. Its name is "<layer>/<local name>".
+// A tensor of the model, a graph state of type f32. Its name is "<layer>/<local name>".
 struct ParameterSpec {
   std::string name;
   Shape shape;
   Initializer initializer;
   bool decays = true;  // weight decay applies: weights yes, biases and norm parameters no
+  bool trainable = true;  // false: of a frozen layer; it keeps its value, and nobody asks for its gradient
 };
 
 // A running statistic (batch norm), a graph state of type f32 that the optimizer does not touch.
@@ -35,6 +36,7 @@ struct StatisticSpec {
   float initial = 0.0f;
   double momentum = 0.99;
   ValueId batch_value = kNoValue;  // f32, in the graph; kNoValue in inference graphs
+  bool trainable = true;           // false: of a frozen layer; it keeps its value and has no batch value
 };
 
 // What a layer works with while one graph is built.
@@ -45,6 +47,7 @@ struct LayerContext {
   ValueId step = kNoValue;    // i64(): optimizer steps done so far; training only
   ValueId sample = kNoValue;  // i64(batch): number of each sample in its dataset; training only
   std::string layer;          // name of the layer that is being built
+  bool trainable = true;      // false: that layer is frozen
   std::vector<ParameterSpec> parameters;
   std::vector<StatisticSpec> statistics;
 

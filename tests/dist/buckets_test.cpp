@@ -37,6 +37,28 @@ TEST(Buckets, StatisticsComeLastByMomentum) {
   EXPECT_EQ(buckets[2].momentum, 0.5);
 }
 
+TEST(Buckets, WhatIsFrozenLiesApartAndLast) {
+  std::vector<ParameterSpec> parameters = three_parameters();
+  parameters[0].trainable = parameters[1].trainable = false;
+  const auto buckets = make_buckets(
+      parameters, {{"n/mean", {4}, 0, 0.9, 1}, {"a/mean", {5}, 0, 0.9, 2, false}, {"a/variance", {5}, 0, 0.5, 2, false}}, 1);
+  ASSERT_EQ(buckets.size(), 4u);
+  EXPECT_EQ(buckets[0].slots.size(), 1u);
+  EXPECT_EQ(buckets[0].slots[0].name, "b/weight");
+  EXPECT_EQ(buckets[1].state, "statistics/0.9");
+  EXPECT_EQ(buckets[1].elements, 4);
+  EXPECT_EQ(buckets[2].state, "parameters/frozen");
+  EXPECT_EQ(buckets[2].elements, 1010);
+  EXPECT_TRUE(buckets[2].is_frozen);
+  EXPECT_FALSE(buckets[2].is_statistics);
+  EXPECT_TRUE(buckets[2].decay_segments(0, 1).empty());
+  EXPECT_EQ(buckets[3].state, "statistics/frozen");
+  EXPECT_EQ(buckets[3].elements, 10);
+  EXPECT_TRUE(buckets[3].is_frozen && buckets[3].is_statistics);
+  EXPECT_EQ(updated_buckets(buckets).size(), 2u);
+  EXPECT_EQ(updated_buckets(make_buckets(three_parameters(), {}, 1)).size(), 3u);
+}
+
 TEST(Buckets, ChunksCoverTheBucketInWholeBlocks) {
   const auto bucket = make_buckets(three_parameters(), {}, 1 << 20)[0];
   for (int world = 1; world <= 9; ++world) {

@@ -59,7 +59,8 @@ inline const Case kCases[] = {
      "[[data.transform]]\ntype = \"random_crop\"\npadding = 1\n[[data.transform]]\ntype = \"horizontal_flip\"\n"
      "[[data.transform]]\ntype = \"mixup\"\nalpha = 0.2\n",
      "learning_rate = 0.003"},
-    {"mlp", "mlp", "", "learning_rate = 0.003"}};
+    {"mlp", "mlp", "", "learning_rate = 0.003"},
+    {"frozen", "everything", "", "learning_rate = 0.003\nfreeze = [\"batch_normalization\", \"dense\"]"}};
 
 class SameBits : public ::testing::TestWithParam<Case> {
  protected:

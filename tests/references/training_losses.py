@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ten training steps of three small networks in PyTorch, as references for tests/launcher/training_reference_test.cpp.
+"""Ten training steps of three small networks in PyTorch, whole and partly frozen, as references for tests/launcher/training_reference_test.cpp.
 
 Run:  python3 training_losses.py > training_losses.h      (PyTorch 1.13 or newer; made in float64)
 
@@ -31,8 +31,25 @@ def salt_of(name):
     return h & 0xFFFF
 
 
+def named(name, layer):
+    """The layer, with the name that it has in tests/launcher/small_training.cpp."""
+    layer.name = name
+    return layer
+
+
+def norm(name, channels):
+    return named(name, nn.BatchNorm2d(channels, eps=1e-3))
+
+
+def freeze(model, names):
+    """No gradients, and a batch norm goes by its running statistics."""
+    for layer in model.modules():
+        if getattr(layer, "name", None) in names:
+            layer.eval().requires_grad_(False)
+
+
 def dense(name, inputs, outputs):
-    layer = nn.Linear(inputs, outputs)
+    layer = named(name, nn.Linear(inputs, outputs))
     scale = (3.0 / inputs) ** 0.5
     weight = value(inputs * outputs, salt_of(name + "/weight"), scale).reshape(inputs, outputs)
     layer.weight.data = torch.tensor(weight.T.copy())
@@ -41,7 +58,7 @@ def dense(name, inputs, outputs):
 
 
 def conv(name, inputs, outputs, padding, bias=True):
-    layer = nn.Conv2d(inputs, outputs, 3, padding=padding, bias=bias)
+    layer = named(name, nn.Conv2d(inputs, outputs, 3, padding=padding, bias=bias))
     scale = (3.0 / (9 * inputs)) ** 0.5
     weight = value(9 * inputs * outputs, salt_of(name + "/weight"), scale)
     weight = weight.reshape(3, 3, inputs, outputs).transpose(3, 2, 0, 1)  # HWIO -> OIHW
@@ -59,9 +76,9 @@ class FlattenNhwc(nn.Module):
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem, self.n0 = conv("stem", 1, 8, 1, False), nn.BatchNorm2d(8, eps=1e-3)
-        self.c1, self.n1 = conv("conv1", 8, 8, 1, False), nn.BatchNorm2d(8, eps=1e-3)
-        self.c2, self.n2 = conv("conv2", 8, 8, 1, False), nn.BatchNorm2d(8, eps=1e-3)
+        self.stem, self.n0 = conv("stem", 1, 8, 1, False), norm("batch_normalization", 8)
+        self.c1, self.n1 = conv("conv1", 8, 8, 1, False), norm("batch_normalization_1", 8)
+        self.c2, self.n2 = conv("conv2", 8, 8, 1, False), norm("branch", 8)
         self.head = dense("head", 8, 10)
 
     def forward(self, x):
@@ -81,26 +98,35 @@ OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, 0.05, momentum=0.9),
     "adam": lambda p: torch.optim.Adam(p, 0.003),
 }
+CASES = [(model, optimizer, []) for model in MODELS for optimizer in OPTIMIZERS] + [
+    ("mlp", "sgd", ["hidden"]),                        # below what is trained
+    ("cnn", "sgd", ["conv1"]),
+    ("cnn", "adam", ["conv2", "head"]),                # above what is trained
+    ("residual", "sgd", ["stem", "batch_normalization"]),
+    ("residual", "adam", ["conv2", "branch"]),         # a branch
+]
 STEPS, BATCH = 10, 16
 
 print("// Made by training_losses.py with PyTorch", torch.__version__.split("+")[0] + ": do not edit.")
 print("#pragma once\n")
-print("struct TrainingReference {\n  const char* model;\n  const char* optimizer;\n  double losses[%d];\n};\n" % STEPS)
+print("struct TrainingReference {\n  const char* model;\n  const char* optimizer;\n  const char* freeze;  // TOML\n"
+      "  double losses[%d];\n};\n" % STEPS)
 print("inline constexpr TrainingReference kTrainingReferences[] = {")
 images = value(STEPS * BATCH * 64, 7, 1.0).reshape(STEPS, BATCH, 8, 8, 1).transpose(0, 1, 4, 2, 3)
 labels = (value(STEPS * BATCH, 11, 0.5) + 0.5) * 10
 labels = np.clip(np.floor(labels), 0, 9).astype(np.int64).reshape(STEPS, BATCH)
-for model_name, make in MODELS.items():
-    for optimizer_name, make_optimizer in OPTIMIZERS.items():
-        model = make()
-        optimizer = make_optimizer(model.parameters())
-        losses = []
-        for step in range(STEPS):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(torch.tensor(images[step].copy())), torch.tensor(labels[step]))
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        numbers = ",\n      ".join(", ".join("%.12g" % v for v in losses[k:k + 5]) for k in range(0, STEPS, 5))
-        print('    {"%s", "%s",\n     {%s}},' % (model_name, optimizer_name, numbers))
+for model_name, optimizer_name, frozen in CASES:
+    model = MODELS[model_name]()
+    freeze(model, frozen)
+    optimizer = OPTIMIZERS[optimizer_name]([p for p in model.parameters() if p.requires_grad])
+    losses = []
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(torch.tensor(images[step].copy())), torch.tensor(labels[step]))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    numbers = ",\n      ".join(", ".join("%.12g" % v for v in losses[k:k + 5]) for k in range(0, STEPS, 5))
+    names = ", ".join('"%s"' % name for name in frozen)
+    print('    {"%s", "%s", R"([%s])",\n     {%s}},' % (model_name, optimizer_name, names, numbers))
 print("};")
