@@ -314,6 +314,21 @@ void check_all_followed(Settings& root, const Config& config) {
   }
 }
 
+InitialWeights read_initial_weights(Settings& section) {
+  InitialWeights initial;
+  if (word_of(section.find("initial_weights")) != nullptr) {
+    initial.from = section.word("initial_weights");
+    if (initial.from.empty()) section.refuse("initial_weights", "found an empty text, expected a path");
+    return initial;
+  }
+  Settings& table = section.table("initial_weights");
+  initial.from = table.word("from");
+  if (initial.from.empty()) table.refuse("from", "found an empty text, expected a path");
+  initial.checkpoint = table.word("checkpoint", initial.checkpoint);
+  initial.except = names_from(table, "except", {});
+  return initial;
+}
+
 void freeze_layers(Settings& section, Config& config) {
   try {
     config.model = config.model.with_frozen(config.train.freeze);
@@ -338,6 +353,7 @@ TrainConfig read_train(Settings& section) {
                         : ReductionKind::kExact;
   train.bucket_bytes = integer_from(section, "bucket_bytes", train.bucket_bytes, 1);
   train.clip_norm = real_from(section, "clip_norm", train.clip_norm, false);
+  if (section.has("initial_weights")) train.initial_weights = read_initial_weights(section);
   train.freeze = names_from(section, "freeze", {});
   if (section.has("early_stopping")) {
     train.early_stopping = read_early_stopping(section.table("early_stopping"));

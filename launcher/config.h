@@ -86,6 +86,13 @@ struct EarlyStopping {
   double min_delta = 0.0;       // a value counts as better where it is better by more than that
 };
 
+// train.initial_weights: a path, or a table with more.
+struct InitialWeights {
+  std::string from = {};              // a run, a checkpoint, or a file: .safetensors, .h5, .hdf5
+  std::string checkpoint = "newest";  // of a run: "newest", "best" or the number of a step
+  std::vector<std::string> except = {};  // patterns of names of layers that begin anew
+};
+
 struct TrainConfig {
   std::int64_t epochs = 10;
   std::int64_t steps = 0;  // stop after that many optimizer steps; 0: only `epochs` counts
@@ -97,6 +104,7 @@ struct TrainConfig {
   TrainPrecision precision = TrainPrecision::kF32;
   ReductionKind reduction = ReductionKind::kExact;
   std::int64_t bucket_bytes = kDefaultBucketBytes;  // gradients that are exchanged together, at least
+  std::optional<InitialWeights> initial_weights = {};  // for a training that begins; else every layer begins anew
   // Patterns of names of layers that are frozen, besides those that say `trainable = false`.
   std::vector<std::string> freeze = {};
   double clip_norm = 0.0;  // bound of the norm of the whole gradient; 0: none

@@ -1,7 +1,5 @@
 #include "launcher/model.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <iomanip>
 #include <map>
@@ -9,6 +7,7 @@
 #include <sstream>
 
 #include "core/base/error.h"
+#include "launcher/name_pattern.h"
 #include "ops/from_bytes/from_bytes.h"
 
 namespace lockstep {
@@ -159,16 +158,16 @@ Model Model::with_inputs(std::vector<ModelInput> inputs) const {
 Model Model::with_frozen(const std::vector<std::string>& patterns) const {
   Model model = *this;
   for (const std::string& pattern : patterns) {
-    bool fits = false;
+    bool found = false;
     std::vector<std::string> names;
     for (LayerSpec& spec : model.layers_) {
       names.push_back(spec.name);
-      if (fnmatch(pattern.c_str(), spec.name.c_str(), 0) != 0) continue;
-      fits = true;
+      if (!fits(spec.name, pattern)) continue;
+      found = true;
       spec.trainable = false;
     }
     const std::string nearest = nearest_name(pattern, names);
-    check_input(fits, "no layer is named ", in_quotes(pattern),
+    check_input(found, "no layer is named ", in_quotes(pattern),
                 nearest.empty() ? std::string() : "; did you mean " + in_quotes(nearest) + "?");
   }
   return model;

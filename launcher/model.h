@@ -75,8 +75,8 @@ class Model {
   // The same layers reading these inputs, whose names and order must be those of inputs().
   Model with_inputs(std::vector<ModelInput> inputs) const;
 
-  // The same model with the layers frozen whose names fit one of the patterns, in which "*" stands for any text and "?" for
-  // any character. Throws bad_input where a pattern fits no layer.
+  // The same model with the layers frozen whose names fit one of the patterns (name_pattern.h). Throws bad_input where a
+  // pattern fits no layer.
   Model with_frozen(const std::vector<std::string>& patterns) const;
 
   // Adds all layers to a new graph for `batch` samples. Training graphs have dropout, batch

@@ -24,6 +24,7 @@
 #include "launcher/summary.h"
 #include "launcher/tensorboard.h"
 #include "launcher/trace_file.h"
+#include "launcher/weights/initial_weights.h"
 #include "launcher/vote.h"
 
 namespace lockstep {
@@ -227,8 +228,16 @@ RunDirectory prepare_directory(const TrainCommand& command, Setup& setup) {
   return run;
 }
 
+// The weights that a training begins with, where they are not fresh ones.
+void begin(const TrainCommand& command, Setup& setup) {
+  if (!setup.config.train.initial_weights) return;
+  const BegunWeights begun = begin_with_initial_weights(*setup.training);
+  if (setup.worker->rank() == 0 && !command.quiet) std::printf("begins with %s\n", to_string(begun).c_str());
+}
+
 LoadedCheckpoint resume(const TrainCommand& command, const RunDirectory& run, Setup& setup) {
   LoadedCheckpoint loaded = load_newest_checkpoint(*setup.training, run.checkpoints());
+  if (!loaded.found) begin(command, setup);
   if (setup.worker->rank() != 0) return loaded;
   for (const std::string& why : loaded.passed_over) {
     std::fprintf(stderr, "lockstep: warning: passed over a broken checkpoint: %s\n", why.c_str());
@@ -387,6 +396,7 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
       check_faults(faults, *setup->training);
       setup->training->initialize();
     });
+    if (!command.resume) begin(command, *setup);
     const RunDirectory run = prepare_directory(command, *setup);
     if (setup->watchdog) {
       setup->watchdog->on_fault([&command, &setup, run, recorder](const FaultReport& report) {

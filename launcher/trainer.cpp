@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "core/base/error.h"
+#include "launcher/weights/initial_weights.h"
 
 namespace lockstep {
 
@@ -31,6 +32,7 @@ Config config_from(const Model& model, const TrainerOptions& options) {
   config.train.learning_rate = Schedule(options.learning_rate);
   config.train.precision = options.bf16 ? TrainPrecision::kBF16 : TrainPrecision::kF32;
   config.train.clip_norm = options.clip_norm;
+  config.train.initial_weights = options.initial_weights;
   config.evaluate.metrics = options.metrics;
   if (options.metrics.empty()) config.evaluate.metrics = default_metrics(task_of_loss(options.loss));
   config.model = model;
@@ -69,6 +71,7 @@ struct Trainer::Session {
   Session(Worker& worker, const Config& config, RunData run_data)
       : data(std::move(run_data)), training(worker, config, data, {}) {
     training.initialize();
+    if (config.train.initial_weights) begin_with_initial_weights(training);
   }
   RunData data;
   Training training;

@@ -10,6 +10,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "launcher/fit.h"
@@ -33,6 +34,7 @@ struct TrainerOptions {
   std::string target = "y";
   NormalizeOptions normalize = {};
   std::vector<std::string> metrics = {};  // empty: those that suit the loss
+  std::optional<InitialWeights> initial_weights = {};  // the first fit begins with these
   bool print = true;                      // one line an epoch on rank 0
 };
 

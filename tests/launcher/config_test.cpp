@@ -269,6 +269,42 @@ TEST(Config, RefusesWrongMetrics) {
             std::string::npos);
 }
 
+TEST(Config, InitialWeightsAreAPathOrATable) {
+  EXPECT_FALSE(Tree().read().train.initial_weights.has_value());
+  const Config path = Tree().set("train.initial_weights", word("runs/digits")).read();
+  ASSERT_TRUE(path.train.initial_weights.has_value());
+  EXPECT_EQ(path.train.initial_weights->from, "runs/digits");
+  EXPECT_EQ(path.train.initial_weights->checkpoint, "newest");
+  EXPECT_NE(path.toml.find("initial_weights = \"runs/digits\"\n"), std::string::npos);
+  EXPECT_EQ(Tree().set("train.initial_weights", word("")).refusal(),
+            "c.toml:7: train.initial_weights: found an empty text, expected a path");
+
+  const auto table = [](const std::string& key, Setting value) {
+    auto made = std::make_shared<Settings>("train.initial_weights", "c.toml:7");
+    made->set(key, std::move(value));
+    return Setting{made, "c.toml:7"};
+  };
+  Setting whole = table("from", word("w.h5"));
+  std::get<std::shared_ptr<Settings>>(whole.value)->set("except", word("head"));
+  const Config more = Tree().set("train.initial_weights", whole).read();
+  EXPECT_EQ(more.train.initial_weights->except, std::vector<std::string>{"head"});
+  EXPECT_NE(more.toml.find("[train.initial_weights]\nfrom = \"w.h5\"\ncheckpoint = \"newest\"\nexcept = "),
+            std::string::npos);
+  EXPECT_NE(Tree().set("train.initial_weights", table("except", word("head"))).refusal().find("train.initial_weights.from"),
+            std::string::npos);
+}
+
+TEST(Config, FreezesLayersByPattern) {
+  const Config config = Tree().set("train.freeze", words({"den*"})).read();
+  EXPECT_FALSE(config.model.layers()[0].trainable);
+  EXPECT_EQ(Tree().set("train.freeze", words({"dence"})).refusal(),
+            "c.toml:7: train.freeze: no layer is named \"dence\"; did you mean \"dense\"?");
+  const Config own = Tree().set_layer("trainable", {false, "c.toml:7"}).read();
+  EXPECT_FALSE(own.model.layers()[0].trainable);
+  EXPECT_NE(own.toml.find("trainable = false\n"), std::string::npos);
+  EXPECT_TRUE(Tree().read().model.layers()[0].trainable);
+}
+
 TEST(Config, EarlyStoppingHasDefaults) {
   EXPECT_FALSE(Tree().read().train.early_stopping.has_value());
   EXPECT_EQ(Tree().read().toml.find("early_stopping"), std::string::npos);
