@@ -387,7 +387,12 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
                              .resumed_config = command.resume ? resumed.config() : "",
                              .kept_data = command.resume ? resumed.data() : ""},
                             context.environment);
-  if (command.dry_run) return show_preparation(*setup);
+  if (command.dry_run) {
+    return setup->guarded([&] {
+      if (!command.resume) begin(command, *setup);
+      return show_preparation(*setup);
+    });
+  }
   std::optional<Trace> trace;
   if (!command.trace.empty()) trace.emplace(traced.first, traced.last);
   Trace* const recorder = trace ? &*trace : nullptr;
