@@ -189,8 +189,8 @@ std::size_t Training::own_state_bytes() const {
   std::int64_t elements = 0;
   for (const Bucket& bucket : compiler_->buckets()) {
     const std::int64_t chunk = bucket.chunk(worker_.rank(), worker_.world_size()).size();
-    const auto moments = static_cast<std::int64_t>(config_.train.optimizer->slots().size());
-    elements += bucket.is_statistics ? bucket.elements : chunk * (1 + moments);
+    const std::size_t moments = bucket.is_frozen ? 0 : config_.train.optimizer->slots().size();
+    elements += bucket.is_statistics ? bucket.elements : chunk * static_cast<std::int64_t>(1 + moments);
   }
   return static_cast<std::size_t>(elements) * sizeof(float);
 }
