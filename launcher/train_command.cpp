@@ -401,7 +401,13 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
       check_faults(faults, *setup->training);
       setup->training->initialize();
     });
-    if (!command.resume) begin(command, *setup);
+    // What cannot go on is refused before anything is written.
+    LoadedCheckpoint loaded;
+    if (command.resume) {
+      loaded = resume(command, resumed, *setup);
+    } else {
+      begin(command, *setup);
+    }
     const RunDirectory run = prepare_directory(command, *setup);
     if (setup->watchdog) {
       setup->watchdog->on_fault([&command, &setup, run, recorder](const FaultReport& report) {
@@ -409,8 +415,6 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
         if (recorder != nullptr) write_own_trace(command.trace, *recorder, setup->places.front());
       });
     }
-    LoadedCheckpoint loaded;
-    if (command.resume) loaded = resume(command, run, *setup);
     try {
       return train(command, context, *setup,
                    {.run = run,
