@@ -66,7 +66,7 @@ class FitLoop {
   FitStatus run() {
     if (options_.resumed != nullptr && !options_.resumed->evaluated && !evaluate()) return stop();
     while (training_.step() < training_.total_steps() && !is_stopped_early()) {
-      if (asked_to_stop()) return stop();
+      if (asked_to_stop(vote_)) return stop();
       step();
       const std::int64_t step = training_.step();
       const bool epoch_ends = step % training_.steps_per_epoch() == 0, last = step == training_.total_steps();
@@ -100,10 +100,10 @@ class FitLoop {
   }
 
   // The ranks vote, where it is time to. Whether one wants to stop; a checkpoint that is being written goes on.
-  bool asked_to_stop() {
-    if (!vote_.due()) return false;
+  bool asked_to_stop(Vote& vote) {
+    if (!vote.due()) return false;
     const bool pending = writer_ && writer_->pending();
-    const Ballot any = vote_.cast({.stop = options_.stop_requested && options_.stop_requested(),
+    const Ballot any = vote.cast({.stop = options_.stop_requested && options_.stop_requested(),
                                    .busy = pending && writer_->busy()});
     if (pending && !any.busy) writer_->advance();
     return any.stop;
@@ -122,7 +122,10 @@ class FitLoop {
     const std::int64_t step = training_.step(), per_epoch = training_.steps_per_epoch();
     evaluated_ = false;
     Evaluation record{step, (step + per_epoch - 1) / per_epoch, {}, 0};
-    record.metrics = training_.evaluate(training_.data().test, {.keep_going = [this] { return !asked_to_stop(); }});
+    // A batch takes another time than a step, so their votes are apart.
+    Vote vote(training_.worker());
+    const auto keep_going = [&] { return !asked_to_stop(vote); };
+    record.metrics = training_.evaluate(training_.data().test, {.keep_going = keep_going});
     if (record.metrics.empty()) return false;
     evaluated_ = true;
     record.seconds = seconds_since(start);
@@ -198,7 +201,7 @@ class FitLoop {
   Training& training_;
   const FitOptions& options_;
   FitObserver& observer_;
-  Vote vote_;
+  Vote vote_;  // after steps
   Followed best_, stopping_;
   std::map<std::string, double> metrics_;  // of the evaluation at this step
   bool evaluated_ = true;                  // the evaluation that was due last is made

@@ -1,6 +1,7 @@
 // What the ranks ask each other now and then while they work side by side: whether one of them wants to stop, and whether
 // one is still busy writing. All ranks vote after the same unit of work (a step, a batch of an evaluation), and how many
-// units come before the next vote follows from the last one, so it is the same on all: about every 50 ms.
+// units come before the next vote follows from the last one, so it is the same on all: about every 50 ms. Work of another
+// kind has a vote of its own.
 //
 // Used by one thread; all ranks make the same calls.
 #pragma once
