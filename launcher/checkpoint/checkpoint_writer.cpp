@@ -58,6 +58,8 @@ CheckpointWriter::CheckpointWriter(Training& training, CheckpointOptions options
     remove_unfinished(options_.directory, files);
     files.make_directories(options_.directory);
     files.sync(directory_of(options_.directory));
+    // There may be room needed, and fewer to be kept than before.
+    if (committed_step_ >= 0) remove_old_checkpoints(options_.directory, committed_step_, options_.retention, files);
   });
 }
 
@@ -179,7 +181,7 @@ std::string CheckpointWriter::commit(const std::vector<PartEntry>& parts) const 
   files.rename(from, current_.path);
   files.sync(options_.directory);
   try {
-    remove_old_checkpoints(options_.directory, options_.retention, files);
+    remove_old_checkpoints(options_.directory, current_.step, options_.retention, files);
   } catch (const Error&) {
     // One that stays too long does no harm; the next checkpoint tries again.
   }

@@ -56,7 +56,7 @@ struct CheckpointNotes {
 
 class CheckpointWriter {
  public:
-  // Makes the directory, and removes what an interrupted run left half-written there; throws a SharedError where the
+  // Makes the directory, and removes what an interrupted run left half-written there, and what is not kept; throws a SharedError where the
   // disk does not let it. `training` outlives it.
   CheckpointWriter(Training& training, CheckpointOptions options);
   // Waits for this rank's thread. What is not complete stays incomplete.

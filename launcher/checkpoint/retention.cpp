@@ -1,6 +1,7 @@
 #include "launcher/checkpoint/retention.h"
 
 #include <filesystem>
+#include <vector>
 
 #include "core/base/error.h"
 #include "launcher/checkpoint/manifest.h"
@@ -33,21 +34,21 @@ void remove_checkpoint(const CheckpointEntry& entry, const FileSystem& files) {
 
 }  // namespace
 
-void remove_old_checkpoints(const std::string& directory, const Retention& retention, const FileSystem& files) {
+void remove_old_checkpoints(const std::string& directory, std::int64_t current, const Retention& retention,
+                            const FileSystem& files) {
   auto entries = list_checkpoints(directory);
+  std::erase_if(entries, [&](const CheckpointEntry& entry) { return entry.step > current; });
   std::int64_t kept = 0;
   std::optional<std::int64_t> best;
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     const std::optional<Manifest> manifest = readable_manifest(entry->path);
-    if (kept == 0 && manifest) best = best_of(*manifest);
-    const bool is_recent = kept < std::max<std::int64_t>(1, retention.keep);
-    if (is_recent) {
+    if (entry->step == current && manifest) best = best_of(*manifest);
+    if (entry->step == current || kept < retention.keep) {
       kept += manifest.has_value();
       continue;
     }
     const bool for_ever = retention.keep_every > 0 && entry->step % retention.keep_every == 0;
-    if (for_ever || entry->step == best) continue;
-    remove_checkpoint(*entry, files);
+    if (!for_ever && entry->step != best) remove_checkpoint(*entry, files);
   }
 }
 

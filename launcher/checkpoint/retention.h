@@ -17,9 +17,11 @@ struct Retention {
 // The name under which the manifest keeps what checkpoint.best follows.
 inline constexpr char kFollowedBest[] = "checkpoint.best";
 
-// Removes what `retention` does not keep: never the newest one that has a manifest, nor the best. Directories without a
-// readable manifest are not counted, and go when enough newer ones are kept.
-void remove_old_checkpoints(const std::string& directory, const Retention& retention, const FileSystem& files);
+// Removes what `retention` does not keep: never the one of step `current`, which is known to be whole, nor the best.
+// Directories without a readable manifest are not counted, and go when enough newer ones are kept. Those of later steps
+// were passed over as broken: they are left alone, and count for nothing; the training replaces them when it comes there.
+void remove_old_checkpoints(const std::string& directory, std::int64_t current, const Retention& retention,
+                            const FileSystem& files);
 
 // What a kill left of checkpoints that were being written or removed.
 void remove_unfinished(const std::string& directory, const FileSystem& files);

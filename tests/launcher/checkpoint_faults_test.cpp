@@ -96,8 +96,8 @@ TEST_P(KilledAtEveryCall, TheNewestCheckpointLoadsAndTheTrainingIsTheSame) {
     step = loaded.manifest.step;
   }
   // Two parts of at least eight calls, the manifest, the directory, and what is removed.
-  EXPECT_GT(at, 35);
-  EXPECT_GT(step, 5);
+  EXPECT_GT(at, 30);
+  EXPECT_GT(step, 3);
   SmallTraining training = make_training();
   ASSERT_TRUE(load_newest_checkpoint(*training, directory).found);
   EXPECT_EQ(training->step(), step + 1);

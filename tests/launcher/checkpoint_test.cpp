@@ -35,7 +35,10 @@ class CheckpointTest : public ::testing::Test {
       SmallTraining training(toml(), testing::hashed_images(83), std::move(communicator));
       load_newest_checkpoint(*training, directory());
       for (int step = 0; step < steps; ++step) training->run_step();
-      CheckpointWriter writer(*training, {.directory = directory(), .retention = {.keep = 2}});
+      const std::int64_t loaded = training->step() - steps;
+      CheckpointWriter writer(*training, {.directory = directory(),
+                                          .retention = {.keep = keep_},
+                                          .loaded_step = loaded > 0 ? loaded : -1});
       writer.begin({});
       EXPECT_EQ(writer.finish().error, "");
       if (first) sha256 = training->parameters_sha256();
@@ -58,6 +61,7 @@ class CheckpointTest : public ::testing::Test {
   }
 
   TemporaryDirectory place_;
+  std::int64_t keep_ = 2;
 };
 
 std::string error_of(const std::function<void()>& body) {
@@ -155,6 +159,21 @@ TEST_F(CheckpointTest, BrokenOnesArePassedOverAndTold) {
   // The training comes to step 2 again, and the broken one is replaced.
   train(2, 1);
   EXPECT_EQ(loaded_step(&why), 2);
+  EXPECT_TRUE(why.empty());
+}
+
+// Where only one is kept, a broken one that is further on does not stand for it.
+TEST_F(CheckpointTest, ABrokenOneOfALaterStepIsNotTheOneThatIsKept) {
+  train(1, 1);
+  train(1, 3);
+  local_files().write_at(file(4, "part-0000.h5"), 5000, "damage");
+  keep_ = 1;
+  train(2, 1);
+  EXPECT_EQ(loaded_step(), 2);
+  EXPECT_FALSE(is_directory(directory() + "/" + step_name(1)));
+  train(1, 2);
+  std::vector<std::string> why;
+  EXPECT_EQ(loaded_step(&why), 4);
   EXPECT_TRUE(why.empty());
 }
 
