@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <string_view>
+#include <cstring>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -13,6 +13,7 @@ namespace lockstep {
 namespace {
 
 constexpr std::size_t kFull = 64 * 1024;  // bytes
+constexpr std::size_t kMost = std::size_t{64} << 20;
 constexpr std::chrono::seconds kBehind{1};
 
 }  // namespace
@@ -34,23 +35,30 @@ AppendFile::~AppendFile() {
 }
 
 void AppendFile::commit() {
-  if (buffer_.size() >= kFull || std::chrono::steady_clock::now() - flushed_ >= kBehind) flush();
+  const bool is_due = std::chrono::steady_clock::now() - flushed_ >= kBehind;
+  if (!is_due && (buffer_.size() < kFull || !problem_.empty())) return;
+  write_out();
+  if (buffer_.size() > kMost) environment_failed(problem_);
 }
 
 void AppendFile::flush() {
-  std::string_view rest = buffer_;
-  int error = 0;
-  while (!rest.empty() && error == 0) {
-    const ssize_t put = ::write(file_, rest.data(), rest.size());
+  write_out();
+  if (!problem_.empty()) environment_failed(problem_);
+}
+
+void AppendFile::write_out() {
+  std::size_t done = 0;
+  problem_.clear();
+  while (done < buffer_.size() && problem_.empty()) {
+    const ssize_t put = ::write(file_, buffer_.data() + done, buffer_.size() - done);
     if (put >= 0) {
-      rest.remove_prefix(static_cast<std::size_t>(put));
+      done += static_cast<std::size_t>(put);
     } else if (errno != EINTR) {
-      error = errno;
+      problem_ = text(path_, ": cannot write: ", std::strerror(errno));
     }
   }
-  buffer_.clear();
+  buffer_.erase(0, done);
   flushed_ = std::chrono::steady_clock::now();
-  if (error != 0) file_failed(path_, "write", error);
 }
 
 }  // namespace lockstep

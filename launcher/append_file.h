@@ -17,9 +17,12 @@ class AppendFile {
   AppendFile& operator=(const AppendFile&) = delete;
 
   std::string& buffer() { return buffer_; }
-  // Ends a record: writes the buffer where it is full or a second has passed since it last was.
+  // Ends a record: writes the buffer where it is full or a second has passed since it last was. What the disk does not
+  // take stays in the buffer and is tried again; only where that is more than 64 MiB it throws.
   void commit();
-  // Throws where the disk does not take the bytes; they are lost then.
+  // Why the disk did not take all the last time; empty where it did.
+  const std::string& problem() const { return problem_; }
+  // Writes all. Throws where the disk does not take it; what is left is tried again by the next call.
   void flush();
 
   const std::string& path() const { return path_; }
@@ -27,7 +30,9 @@ class AppendFile {
  private:
   std::string path_;
   int file_ = -1;
-  std::string buffer_;
+  void write_out();
+
+  std::string buffer_, problem_;
   std::chrono::steady_clock::time_point flushed_;
 };
 

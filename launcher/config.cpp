@@ -538,9 +538,10 @@ std::string to_toml(Settings& tree) {
   return out;
 }
 
-std::string config_hash(const Config& config) {
+std::string config_hash(const Config& config, std::int64_t world_size) {
+  const std::string text = config.toml_of_run(world_size);
   Sha256 hash;
-  hash.update(std::as_bytes(std::span(config.toml)));
+  hash.update(std::as_bytes(std::span(text)));
   return hash.hex();
 }
 

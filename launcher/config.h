@@ -148,8 +148,8 @@ Config read_config(Settings& root, const LayerRegistry& layers);
 // The tree as TOML: values first, then [tables] and [[lists of tables]].
 std::string to_toml(Settings& tree);
 
-// SHA-256 of `config.toml` in hex: equal for configurations that mean the same, whatever their
+// SHA-256 of the run's config.toml (toml_of_run) in hex: equal for configurations that mean the same, whatever their
 // layout, comments and order of keys.
-std::string config_hash(const Config& config);
+std::string config_hash(const Config& config, std::int64_t world_size = 1);
 
 }  // namespace lockstep

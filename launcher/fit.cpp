@@ -64,7 +64,10 @@ class FitLoop {
   }
 
   FitStatus run() {
-    if (options_.resumed != nullptr && !options_.resumed->evaluated && !evaluate()) return stop();
+    if (options_.resumed != nullptr && !options_.resumed->evaluated && training_.data().has_test()) {
+      if (!evaluate()) return stop();
+      if (writer_) writer_->amend(notes());
+    }
     while (training_.step() < training_.total_steps() && !is_stopped_early()) {
       if (asked_to_stop(vote_)) return stop();
       step();
@@ -93,7 +96,7 @@ class FitLoop {
   void step() {
     training_.worker().progress().begin_step(training_.step() + 1);
     if (options_.before_step) options_.before_step(training_.step() + 1);
-    if (check_is_due(training_.step() + 1)) training_.check_replicas();
+    if (check_is_due(training_.step() + 1)) check_replicas();
     const StepResult result = training_.run_step();
     if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) fail(result);
     observer_.on_step(training_.step(), (training_.step() - 1) / training_.steps_per_epoch() + 1, result);
@@ -153,15 +156,29 @@ class FitLoop {
     return every > 0 && step % every == 0;
   }
 
+  // Where the replicas differ, the checkpoint that is being written is still of equal ones.
+  void check_replicas() {
+    try {
+      training_.check_replicas();
+    } catch (const SharedError&) {
+      if (writer_) writer_->finish();
+      throw;
+    }
+  }
+
+  CheckpointNotes notes() const {
+    CheckpointNotes notes{.evaluated = evaluated_, .metrics = metrics_};
+    best_.keep(notes.followed);
+    stopping_.keep(notes.followed);
+    return notes;
+  }
+
   void save() {
     if (!writer_) return;
     training_.worker().progress().enter(Phase::kCheckpoint);
     const auto start = Clock::now();
-    training_.check_replicas();
-    CheckpointNotes notes{.evaluated = evaluated_, .metrics = metrics_};
-    best_.keep(notes.followed);
-    stopping_.keep(notes.followed);
-    if (writer_->begin(std::move(notes))) observer_.on_checkpoint(training_.step(), seconds_since(start));
+    check_replicas();
+    if (writer_->begin(notes())) observer_.on_checkpoint(training_.step(), seconds_since(start));
   }
 
   // What was begun last must be on the disk.
@@ -182,12 +199,15 @@ class FitLoop {
 
   [[noreturn]] void fail(const StepResult& result) {
     const std::string where = training_.find_not_finite();
-    save();
-    finish();
-    const std::string kept =
-        options_.checkpoint_directory.empty()
-            ? std::string("the parameters are those before this step")
-            : text("the state before this step is kept in ", options_.checkpoint_directory);
+    std::string kept = options_.checkpoint_directory.empty()
+                           ? std::string("the parameters are those before this step")
+                           : text("the state before this step is kept in ", options_.checkpoint_directory);
+    try {
+      save();
+      finish();
+    } catch (const SharedError& error) {
+      kept = text("besides, ", error.what());
+    }
     const bool loss = !std::isfinite(result.loss);
     // All ranks are here with the same message.
     throw SharedError(ErrorKind::kEnvironment,

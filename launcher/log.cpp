@@ -8,6 +8,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/base/file.h"
 #include "launcher/straggler.h"
 
@@ -172,6 +173,14 @@ std::string joined(const std::vector<std::string>& head, const std::vector<std::
 TrainingLog::TrainingLog(const std::string& path, std::int64_t keep_through_step,
                          bool is_evaluated)
     : file_(keep_lines(path, keep_through_step, is_evaluated), keep_through_step != 0) {}
+
+const std::string& TrainingLog::try_flush() {
+  try {
+    file_.flush();
+  } catch (const Error&) {  // problem() says it
+  }
+  return file_.problem();
+}
 
 void TrainingLog::step(const StepRecord& record) {
   std::string& out = file_.buffer();

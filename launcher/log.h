@@ -79,6 +79,8 @@ class TrainingLog {
   void workers(std::int64_t step, std::span<const WorkerSeconds> workers, const Straggler* slowest);
   // Throws failed environment where the disk does not take the lines.
   void flush() { file_.flush(); }
+  // The same without throwing: why not, empty where it did. What is left is tried again with later lines.
+  const std::string& try_flush();
 
  private:
   AppendFile file_;

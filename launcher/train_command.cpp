@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
@@ -128,14 +129,17 @@ class RunWriter final : public FitObserver {
     compare_workers(step);
     checkpoint_seconds_ = seconds;
     last_ = Clock::now();
-    if (log_) log_->flush();
+    if (!log_) return;
+    const std::string& problem = log_->try_flush();
+    if (!problem.empty() && problem != log_problem_) warn(text(problem, "; its lines are kept in memory and tried again"));
+    log_problem_ = problem;
   }
 
   void on_checkpoint_end(const CheckpointOutcome& how) override {
     if (!progress_) return;
     if (!how.error.empty()) {
       warn(text("the checkpoint of step ", how.step, " could not be written: ", how.error,
-                "; the one before it is kept, and the training goes on"));
+                "; those before it are kept"));
     } else if (how.waited > kLongWait) {
       warn(text("the training waited ", short_duration(how.waited), " for the checkpoint of step ", how.step, ", which took ",
                 short_duration(how.seconds), " to write: the disk is slow; raise checkpoint.every_steps"));
@@ -208,9 +212,11 @@ class RunWriter final : public FitObserver {
   std::optional<ProgressLine> progress_;
   std::int64_t steps_done_ = 0;
   double steady_samples_ = 0, steady_seconds_ = 0, seconds_to_first_step_ = 0;
-  double checkpoint_seconds_ = 0, last_loss_ = 0;
+  double checkpoint_seconds_ = 0;
+  double last_loss_ = std::nan("");  // none yet
   PhaseSeconds worked_;  // since the workers were compared last
   std::vector<std::pair<std::string, double>> evaluated_;
+  std::string log_problem_;  // that was told
 };
 
 // Rank 0 makes the run directory; all ranks hear of it when it cannot.

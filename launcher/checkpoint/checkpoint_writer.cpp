@@ -88,6 +88,19 @@ bool CheckpointWriter::begin(CheckpointNotes notes) {
   return true;
 }
 
+void CheckpointWriter::amend(const CheckpointNotes& notes) {
+  together(training_.worker().communicator(), [&] {
+    if (training_.worker().rank() != 0 || committed_step_ != training_.step()) return;
+    const std::string path = options_.directory + "/" + step_name(committed_step_);
+    Manifest manifest = read_manifest(path, *options_.files);
+    manifest.evaluated = notes.evaluated;
+    manifest.metrics = notes.metrics;
+    manifest.followed = notes.followed;
+    for (const std::string& file : options_.belonging) options_.files->sync(file);
+    options_.files->write_atomic(manifest_path(path), manifest.to_text());
+  });
+}
+
 bool CheckpointWriter::busy() const {
   return work_.valid() && work_.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
 }
@@ -144,7 +157,7 @@ void CheckpointWriter::end(const std::string& error) {
 Manifest CheckpointWriter::manifest_of(const std::vector<PartEntry>& parts) const {
   return {.step = current_.step,
           .written = utc_now(),
-          .configuration = config_hash(training_.config()),
+          .configuration = config_hash(training_.config(), training_.worker().world_size()),
           .dataset = training_.data().record.fingerprint,
           .world_size = static_cast<std::int64_t>(parts.size()),
           .evaluated = notes_.evaluated,
@@ -176,13 +189,15 @@ std::string CheckpointWriter::commit(const std::vector<PartEntry>& parts) const 
   }
   for (const std::string& file : options_.belonging) files.sync(file);
   files.write_atomic(manifest_path(from), manifest_of(parts).to_text());
-  // One of that step that is there is broken: a training never comes back to the step that it loaded.
-  files.remove(current_.path);
+  // One of that step may be there: a broken one, or one whose name was not on the disk for sure.
+  const std::string aside = options_.directory + "/" + unfinished_name(current_.step) + ".old.tmp";
+  if (is_directory(current_.path)) files.rename(current_.path, aside);
   files.rename(from, current_.path);
   files.sync(options_.directory);
   try {
+    files.remove(aside);
     remove_old_checkpoints(options_.directory, current_.step, options_.retention, files);
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     // One that stays too long does no harm; the next checkpoint tries again.
   }
   return {};

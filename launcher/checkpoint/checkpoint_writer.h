@@ -66,6 +66,8 @@ class CheckpointWriter {
 
   // Copies the state as of now. False, and nothing is done, where this step's checkpoint is there already.
   bool begin(CheckpointNotes notes);
+  // The checkpoint of this step is there, without what is now known of it: its evaluation. REQUIRES: nothing is pending.
+  void amend(const CheckpointNotes& notes);
   // Something is under way that all ranks have to go on with.
   bool pending() const { return stage_ != Stage::kIdle; }
   // Of this rank: its thread is at work.

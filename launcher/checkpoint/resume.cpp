@@ -87,7 +87,7 @@ std::string why_broken(Communicator& communicator, const std::string& path) {
     for (auto i = static_cast<std::size_t>(communicator.rank()); i < manifest.parts.size(); i += world) {
       verify_part(path, manifest.parts[i]);
     }
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     mine = error.what();
   }
   for (const std::string& why : gather_texts(communicator, mine, "verification of a checkpoint")) {
@@ -130,6 +130,12 @@ LoadedCheckpoint load_newest_checkpoint(Training& training, const std::string& d
       break;
     }
     loaded.passed_over.push_back(why);
+  }
+  // To begin anew would replace what somebody may still mend.
+  if (!loaded.found && !loaded.passed_over.empty()) {
+    throw SharedError(ErrorKind::kBadInput,
+                      text(directory, ": none of its ", loaded.passed_over.size(), " checkpoints can be loaded: ",
+                           loaded.passed_over.front(), "; mend that, or begin a new run (--overwrite, or another --run)"));
   }
   return loaded;
 }

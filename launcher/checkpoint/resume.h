@@ -22,8 +22,9 @@ struct LoadedCheckpoint {
 };
 
 // Loads the newest whole checkpoint of `directory` into `training`: parameters, statistics, moments, step. The ranks
-// share the work of verifying. All ranks call it; the result is the same on all. Throws a SharedError naming the
-// tensors that differ where the checkpoint belongs to another model or optimizer, or to other training data.
+// share the work of verifying. All ranks call it; the result is the same on all. Throws a SharedError where there are
+// checkpoints and none is whole, and, naming the tensors that differ, where the checkpoint belongs to another model or
+// optimizer, or to other training data.
 LoadedCheckpoint load_newest_checkpoint(Training& training, const std::string& directory,
                                         LoadedState what = LoadedState::kAll);
 

@@ -26,7 +26,7 @@ void remove_old_checkpoints(const std::string& directory, std::int64_t current, 
 // What a kill left of checkpoints that were being written or removed.
 void remove_unfinished(const std::string& directory, const FileSystem& files);
 
-// The step of the best checkpoint, as the newest readable manifest says.
+// The step of the best checkpoint that is there.
 std::optional<std::int64_t> best_step(const std::string& directory);
 
 }  // namespace lockstep

@@ -31,11 +31,11 @@ std::string newest_whole(const std::string& directory) {
 
 std::vector<CheckpointEntry> list_checkpoints(const std::string& directory) {
   std::vector<CheckpointEntry> out;
-  std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, none)) {
-    const std::string name = entry.path().filename();
-    if (!name.starts_with("step-") || !is_number(name.substr(5)) || !entry.is_directory(none)) continue;
-    out.push_back({std::stoll(name.substr(5)), entry.path()});
+  std::error_code gone;
+  for (std::filesystem::directory_iterator entry(directory, gone), end; !gone && entry != end; entry.increment(gone)) {
+    const std::string name = entry->path().filename();
+    if (!name.starts_with("step-") || !is_number(name.substr(5)) || !is_directory(entry->path())) continue;
+    out.push_back({std::stoll(name.substr(5)), entry->path()});
   }
   std::ranges::sort(out, {}, &CheckpointEntry::step);
   return out;

@@ -177,6 +177,30 @@ TEST_F(CheckpointTest, ABrokenOneOfALaterStepIsNotTheOneThatIsKept) {
   EXPECT_TRUE(why.empty());
 }
 
+// Somebody may still mend it: a training does not begin anew over it.
+TEST_F(CheckpointTest, WhereNoneCanBeLoadedItIsRefused) {
+  train(1, 1);
+  local_files().write_at(file(1, "part-0000.h5"), 5000, "damage");
+  SmallTraining training(toml(), testing::hashed_images(83));
+  const std::string why = error_of([&] { load_newest_checkpoint(*training, directory()); });
+  EXPECT_NE(why.find("none of its 1 checkpoints can be loaded: "), std::string::npos) << why;
+  EXPECT_NE(why.find("--overwrite"), std::string::npos) << why;
+}
+
+// A better one could not be written: the best that is there stays, whatever the newest manifest says.
+TEST_F(CheckpointTest, TheBestThatIsThereStays) {
+  SmallTraining training(toml(), testing::hashed_images(83));
+  CheckpointWriter writer(*training, {.directory = directory(), .retention = {.keep = 1}});
+  for (const std::int64_t best : {1, 1, 99, 99}) {
+    training->run_step();
+    writer.begin({.followed = {{kFollowedBest, {{"step", best}}}}});
+    EXPECT_EQ(writer.finish().error, "");
+    EXPECT_EQ(best_step(directory()), 1);
+  }
+  EXPECT_EQ(list_checkpoints(directory()).size(), 2u);
+  EXPECT_EQ(find_checkpoint(directory(), "best"), directory() + "/" + step_name(1));
+}
+
 TEST_F(CheckpointTest, WhatWasHalfWrittenIsNoCheckpointAndIsRemoved) {
   train(1, 1);
   std::filesystem::create_directories(directory() + "/.step-00000009.tmp");

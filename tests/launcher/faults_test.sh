@@ -65,6 +65,15 @@ grep -Eq 'warning: the checkpoint of step 60 could not be written: rank 2: .*par
 ls "$work"/run/checkpoints/step-000000[24]0/manifest.json > /dev/null || fail "full-disk: the checkpoint before is gone"
 test ! -e "$work/run/checkpoints/step-00000060" || fail "full-disk: a checkpoint that is not complete"
 
+# The same on the rank that writes the log, and failure.json in vain.
+rm -rf "$work/run"
+run mpirun --oversubscribe --bind-to none -n 4 "$lockstep" train "$source/examples/$example.toml" --run "$work/run" --quiet \
+  --set checkpoint.every_steps=20 --set train.steps=100 --inject full-disk@0:51
+test "$code" = 1 || fail "full-disk of rank 0: exit code $code"
+grep -Eq '^lockstep: step 100: its checkpoint could not be written: rank 0: .*part-0000.h5' "$work/out" || fail "full-disk of rank 0: not told"
+ls "$work"/run/checkpoints/step-000000[24]0/manifest.json > /dev/null || fail "full-disk of rank 0: the checkpoint before is gone"
+grep -Eq 'warning: .*log.jsonl: cannot write: File too large; its lines are kept in memory' "$work/out" || fail "full-disk: log not told"
+
 # What was saved before a fault is there, and the run goes on from it.
 fault kill@1:50 'rank 1 on .* is gone' --set checkpoint.every_steps=20
 run mpirun --oversubscribe --bind-to none -n 3 "$lockstep" train "$source/examples/digits-mlp.toml" \

@@ -159,10 +159,20 @@ TEST(Fit, AnEvaluationThatIsInterruptedIsMadeWhenTheTrainingGoesOn) {
   EXPECT_EQ(stopped.status, FitStatus::kStopped);
   EXPECT_EQ(stopped.step, 4);
   EXPECT_TRUE(stopped.seen.losses.empty());
-  EXPECT_FALSE(read_manifest(place.path("a") + "/" + step_name(4)).evaluated);
+  const std::string checkpoint = place.path("a") + "/" + step_name(4);
+  EXPECT_FALSE(read_manifest(checkpoint).evaluated);
+  // It is made and kept, though the next stop comes before the next step.
+  std::atomic<int> asked{0};
+  const Fitted evaluated =
+      fit_from_checkpoint(following(""), place.path("a"), 1, [&](int, std::int64_t) { return ++asked == 9; });
+  EXPECT_EQ(evaluated.step, 4);
+  EXPECT_EQ(evaluated.seen.losses.size(), 1u);
+  EXPECT_EQ(verify_checkpoint(checkpoint).metrics.at("loss"), evaluated.seen.losses.at(0).second);
+  EXPECT_TRUE(verify_checkpoint(checkpoint).evaluated);
   const Fitted rest = fit_from_checkpoint(following(""), place.path("a"), 2);
   const Fitted whole = fit_from_checkpoint(following(""), place.path("b"));
-  EXPECT_EQ(rest.seen.losses, whole.seen.losses);
+  EXPECT_TRUE(std::equal(rest.seen.losses.begin(), rest.seen.losses.end(), whole.seen.losses.begin() + 1));
+  EXPECT_EQ(rest.seen.losses.size() + 1, whole.seen.losses.size());
   EXPECT_EQ(rest.parameters, whole.parameters);
 }
 
