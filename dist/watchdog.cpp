@@ -183,7 +183,7 @@ class Watchdog::Thread {
         environment_failed("watchdog: ", missing, " of ", world_ - 1, " ranks did not connect to rank 0 on ", own_host());
       }
       auto connection = std::make_unique<Connection>(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
-      Packet hello;
+      Packet hello{};
       pollfd first{connection->socket(), POLLIN, 0};
       while (!connection->receive(hello) && !connection->closed() && poll(&first, 1, 2000) == 1) {
       }

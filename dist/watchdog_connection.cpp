@@ -36,8 +36,17 @@ Connection::Connection(int socket) : socket_(socket) {
 
 Connection::~Connection() { ::close(socket_); }
 
-void Connection::send(const Packet& packet) const {
-  ::send(socket_, &packet, sizeof packet, MSG_NOSIGNAL | MSG_DONTWAIT);
+std::size_t Connection::put(const char* bytes, std::size_t count) const {
+  const ssize_t sent = ::send(socket_, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT);
+  return sent > 0 ? static_cast<std::size_t>(sent) : 0;
+}
+
+void Connection::send(const Packet& packet) {
+  unsent_.erase(0, put(unsent_.data(), unsent_.size()));
+  if (!unsent_.empty()) return;
+  const auto* bytes = reinterpret_cast<const char*>(&packet);
+  const std::size_t sent = put(bytes, sizeof packet);
+  if (sent > 0) unsent_.assign(bytes + sent, sizeof packet - sent);
 }
 
 bool Connection::receive(Packet& packet) {

@@ -44,8 +44,8 @@ struct Packet {
 // Cut to `size` - 1 bytes.
 void copy_text(char* to, std::size_t size, const std::string& from);
 
-// One end of a connection. Packets are small and few: what the socket does not take at once is dropped (the other
-// side does not read: it is frozen).
+// One end of a connection. Packets are small and few: those of which the socket takes nothing are dropped (the other
+// side does not read: it is frozen); of one that it takes in part the rest goes first with the next.
 class Connection {
  public:
   explicit Connection(int socket);
@@ -54,15 +54,19 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   int socket() const { return socket_; }
-  void send(const Packet& packet) const;
+  void send(const Packet& packet);
   // Reads one packet; false where none is complete.
   bool receive(Packet& packet);
   bool closed() const { return closed_; }
 
  private:
+  // How many of the bytes the socket takes now.
+  std::size_t put(const char* bytes, std::size_t count) const;
+
   int socket_;
   bool closed_ = false;
   std::size_t have_ = 0;
+  std::string unsent_;  // the rest of a packet
   unsigned char buffer_[sizeof(Packet)];
 };
 
