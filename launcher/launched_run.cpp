@@ -94,7 +94,7 @@ int LaunchedRun::run() {
       if (attempt.line.empty()) tell(untold(attempt));
       return attempt.code;
     }
-    if (!prepare_restart(attempt)) return kExitFailed;
+    if (!prepare_restart(attempt)) return stopped_ ? kExitStopped : kExitFailed;
   }
 }
 
@@ -146,7 +146,11 @@ bool LaunchedRun::prepare_restart(const Attempt& attempt) {
             when_text(restart->pause), ", ", from_text(record.from_step), without));
   keep(attempt, std::move(record));
   if (!supervisor_.pause(restart->pause)) {
-    tell("ended by a signal before the restart; go on with --resume");
+    // What a signal asks for is there already: a checkpoint to go on from.
+    const std::int64_t step = newest_step().value_or(0);
+    stopped_ = step > 0;
+    tell(stopped_ ? text("stopped by a signal before the restart, with the checkpoint of step ", step)
+                  : std::string("ended by a signal before the restart; go on with --resume"));
     return false;
   }
   // A run that was to be overwritten, and is there still, must not be resumed.

@@ -42,6 +42,7 @@ class LaunchedRun {
   MpirunCall call_;
   const RunDirectory run_;
   std::vector<std::string> program_;  // the words behind mpirun's
+  bool stopped_ = false;  // by a signal, with a checkpoint
   const std::string old_config_;      // which configuration was in the run directory before
   const std::vector<Host> all_hosts_;
   const RestartLimits limits_;

@@ -117,6 +117,22 @@ has_line "always fails" 'exit code 9: Many words of mpirun; restart 2 of 2 in 1 
 test "$(wc -l < "$work/out")" = 4 || fail "always fails: not one line for each time, and the end"
 has_line "always fails" '^lockstep: launch: gave up after 2 restarts within 3600 seconds$'
 
+# A signal while it waits for the next restart: the checkpoint that it asks for is there.
+mkdir -p "$work/waits/checkpoints/step-00000010"
+stand_in 'exit 9'
+"$lockstep" launch --mpirun "$work/mpirun" -n 2 --max-restarts 9 -- train "$config" --run "$work/waits" --resume \
+  > "$work/out" 2>&1 &
+child=$!
+for _ in {1..200}; do
+  ! grep -q 'restart 3 of 9' "$work/out" || break
+  sleep 0.05
+done
+kill -s USR1 "$child"
+code=0
+wait "$child" || code=$?
+is_code "signal before a restart" 75
+has_line "signal before a restart" 'stopped by a signal before the restart, with the checkpoint of step 10$'
+
 # A run that was to be overwritten, and is there still, is not resumed.
 rm "$work/calls"
 launch --mpirun "$work/mpirun" -n 2 --max-restarts 1 -- train "$config" --run "$work/three" --overwrite --inject kill@1:50
