@@ -4,6 +4,7 @@
 #include <cmath>
 #include <optional>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "dist/agree.h"
 #include "launcher/vote.h"
@@ -14,10 +15,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr char kFollowedForStopping[] = "train.early_stopping";
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // A metric that is followed over the run, kept in the manifests under its name; nothing where it is not wanted.
 class Followed {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "launcher/checkpoint/stored_checkpoint.h"
@@ -193,7 +194,7 @@ std::optional<std::int64_t> LaunchedRun::newest_step() const {
 // Adds the restart to those of the run; what the attempt says is filled in here.
 void LaunchedRun::keep(const Attempt& attempt, RestartRecord record) const {
   if (!record.from_step) return;
-  record.time = time_of_day();
+  record.time = utc_now();
   record.cause = attempt.line.empty() ? untold(attempt) : attempt.line;
   record.host = attempt.blame.host;
   record.rank = attempt.blame.rank;

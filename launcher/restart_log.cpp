@@ -1,6 +1,5 @@
 #include "launcher/restart_log.h"
 
-#include <ctime>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -26,15 +25,6 @@ RestartRecord record_of(const Json& json) {
 }
 
 }  // namespace
-
-std::string time_of_day() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char out[32];
-  std::strftime(out, sizeof out, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return out;
-}
 
 std::string to_line(const RestartRecord& record) {
   Json json;

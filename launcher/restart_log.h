@@ -28,9 +28,6 @@ struct RestartRecord {
   std::vector<std::string> left_out = {};  // hosts that were given up
 };
 
-// The time of day now.
-std::string time_of_day();
-
 std::string to_line(const RestartRecord& record);
 
 // Adds a record. The file is written beside and renamed: no reader sees half of a line.

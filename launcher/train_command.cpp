@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <ctime>
 #include <filesystem>
 #include <iostream>
 #include <optional>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "dist/agree.h"
@@ -25,17 +25,13 @@
 #include "launcher/summary.h"
 #include "launcher/tensorboard.h"
 #include "launcher/trace_file.h"
-#include "launcher/weights/initial_weights.h"
 #include "launcher/vote.h"
+#include "launcher/weights/initial_weights.h"
 
 namespace lockstep {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_between(Clock::time_point from, Clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
-}
 
 std::int64_t peak_rss_bytes() {
   rusage usage{};
@@ -159,7 +155,7 @@ class RunWriter final : public FitObserver {
     progress_->finish();
   }
 
-  double seconds() const { return seconds_between(started_, Clock::now()); }
+  double seconds() const { return seconds_since(started_); }
   double seconds_to_first_step() const { return seconds_to_first_step_; }
   double samples_per_second() const {
     return steady_seconds_ > 0 ? steady_samples_ / steady_seconds_ : 0;
@@ -346,7 +342,7 @@ int train(const TrainCommand& command, const ProgramContext& context, Setup& set
   const double limit = setup.config.run.time_limit;
   RunWriter writer(training, setup.places, run, command, context, start.resumed);
   const auto stop_requested = [&] {
-    return start.signal.arrived() || (limit > 0 && seconds_between(context.started, Clock::now()) > limit);
+    return start.signal.arrived() || (limit > 0 && seconds_since(context.started) > limit);
   };
   FitStatus status =
       fit(training,

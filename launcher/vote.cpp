@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/clock.h"
+
 namespace lockstep {
 namespace {
 
@@ -15,7 +17,7 @@ bool Vote::due() { return ++units_ >= units_between_ || worker_.world_size() == 
 Ballot Vote::cast(const Ballot& mine) {
   if (worker_.world_size() == 1) return mine;
   const Clock::time_point now = Clock::now();
-  const double seconds = std::chrono::duration<double>(now - last_).count();
+  const double seconds = seconds_between(last_, now);
   last_ = now;
   Ballot any;
   double slowest = 0;

@@ -1,8 +1,8 @@
 #include "launcher/checkpoint/checkpoint_writer.h"
 
-#include <ctime>
 #include <thread>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "dist/agree.h"
 #include "launcher/checkpoint/part.h"
@@ -30,19 +30,6 @@ std::future<std::string> in_background(Work work) {
 
 bool has_failed(const std::string& said) { return said.starts_with(kFailed); }
 std::string reason_of(const std::string& said) { return said.substr(sizeof kFailed - 1); }
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char out[32];
-  std::strftime(out, sizeof out, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return out;
-}
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 }  // namespace
 

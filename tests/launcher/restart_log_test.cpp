@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/clock.h"
 #include "core/base/file.h"
 #include "tests/core/temporary_directory.h"
 #include "tests/launcher/message.h"
@@ -22,7 +23,7 @@ TEST(RestartLog, RecordsAreAdded) {
                             .from_step = 40,
                             .left_out = {"h2", "h3"}};
   append_restart(path, first);
-  append_restart(path, {.time = time_of_day(), .cause = "the run ended with exit code 9", .pause = 1.0});
+  append_restart(path, {.time = utc_now(), .cause = "the run ended with exit code 9", .pause = 1.0});
   const std::vector<RestartRecord> all = read_restarts(path);
   ASSERT_EQ(all.size(), 2u);
   EXPECT_EQ(to_line(all[0]), to_line(first));
