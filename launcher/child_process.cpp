@@ -19,6 +19,7 @@
 #include <sstream>
 #include <thread>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
 
 namespace lockstep {
@@ -26,10 +27,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kTick = std::chrono::milliseconds(20);
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 ExitStatus status_of(int raw) {
   if (WIFSIGNALED(raw)) return {128 + WTERMSIG(raw), WTERMSIG(raw)};
@@ -64,7 +61,8 @@ std::multimap<pid_t, pid_t> children_by_parent(ProcessState wanted = ProcessStat
   return out;
 }
 
-std::set<pid_t> descendants_of(pid_t ancestor) {
+// `besides`: they do not count, nor does what descends from them.
+std::set<pid_t> descendants_of(pid_t ancestor, const std::set<pid_t>& besides = {}) {
   const auto children = children_by_parent();
   std::set<pid_t> out;
   std::vector<pid_t> open{ancestor};
@@ -73,6 +71,7 @@ std::set<pid_t> descendants_of(pid_t ancestor) {
     open.pop_back();
     const auto [begin, end] = children.equal_range(parent);
     for (auto it = begin; it != end; ++it) {
+      if (besides.contains(it->second)) continue;
       if (out.insert(it->second).second) open.push_back(it->second);
     }
   }
@@ -163,13 +162,21 @@ std::set<pid_t> ChildProcess::descendants() const {
   return descendants_of(process_);
 }
 
-int end_left_processes(double seconds) {
+std::set<pid_t> living_children() {
+  const auto all = children_by_parent();
+  const auto [begin, end] = all.equal_range(getpid());
+  std::set<pid_t> out;
+  for (auto it = begin; it != end; ++it) out.insert(it->second);
+  return out;
+}
+
+int end_left_processes(double seconds, const std::set<pid_t>& besides) {
   const Clock::time_point begin = Clock::now();
   int ended = 0;
   for (;;) {
     while (waitpid(-1, nullptr, WNOHANG) > 0) {
     }
-    const std::set<pid_t> left = descendants_of(getpid());
+    const std::set<pid_t> left = descendants_of(getpid(), besides);
     if (left.empty()) return ended;
     if (seconds_since(begin) > seconds) {
       for (const pid_t process : left) kill(process, SIGKILL);

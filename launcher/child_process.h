@@ -54,9 +54,13 @@ class ChildProcess {
   std::optional<ExitStatus> status_;
 };
 
+// The living children of this process, whoever started them: a shell that becomes this program
+// (`exec`, or the last command of a line) leaves it its own, as the tee of `> >(tee log)`.
+std::set<pid_t> living_children();
+
 // Ends the living children of this process and theirs, after `seconds` in which they may end by
-// themselves. Returns how many had to be ended.
-int end_left_processes(double seconds);
+// themselves; but not those of `besides`, and theirs. Returns how many had to be ended.
+int end_left_processes(double seconds, const std::set<pid_t>& besides = {});
 
 // Buries children of this process that have ended, but not `except`: orphans that nobody waits for.
 void bury_orphans(pid_t except);

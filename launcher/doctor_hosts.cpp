@@ -70,8 +70,9 @@ std::optional<double> measure(const std::vector<std::string>& mpirun, std::int64
         text("--min=", bytes), text("--max=", bytes)}) {
     words.push_back(word);
   }
+  const std::set<pid_t> inherited = living_children();
   const FinishedChild child = run_child(words, kExchange);
-  end_left_processes(1);
+  end_left_processes(1, inherited);
   if (child.timed_out) {
     why = text("no answer within ", kExchange, " s");
     return std::nullopt;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <thread>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "launcher/commands.h"
 
@@ -27,10 +28,6 @@ constexpr double kToEnd = 2;            // between SIGTERM, on which it tidies u
 constexpr double kForOrphans = 2;       // what is left of a run may end by itself for so long
 constexpr double kLook = 0.05;          // between two looks at the processes after a fault ...
 constexpr double kLookAtAll = 1;        // ... and else
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 // Since when something is so.
 struct Since {
@@ -111,7 +108,7 @@ struct Supervisor::Watch {
 
 Supervisor::~Supervisor() {
   finish_earlier(kForOrphans);
-  end_left_processes(kForOrphans);
+  end_left_processes(kForOrphans, inherited_);
 }
 
 Attempt Supervisor::run(const std::vector<std::string>& words, bool all_here) {
@@ -130,7 +127,7 @@ Attempt Supervisor::run(const std::vector<std::string>& words, bool all_here) {
   forward(*child, said);
   std::fputs(said.finish().c_str(), stderr);
   finish_earlier(kForOrphans);
-  end_left_processes(kForOrphans);
+  end_left_processes(kForOrphans, inherited_);
   return attempt_of(*child->ended(), given_up, said);
 }
 

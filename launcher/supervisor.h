@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ class Supervisor {
   void finish_earlier(double seconds);
 
   const SupervisorOptions options_;
+  const std::set<pid_t> inherited_ = living_children();  // not ours to end
   SignalStream signals_;
   int wishes_ = 0;
   std::unique_ptr<ChildProcess> ending_;  // an mpirun whose workers have ended

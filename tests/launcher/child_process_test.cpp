@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
+#include <sys/wait.h>
 
 #include <chrono>
 #include <thread>
@@ -62,6 +64,21 @@ TEST(ChildProcess, WhatItLeavesIsFoundAndEnded) {
       0);
   EXPECT_GE(end_left_processes(0.1), 1);
   EXPECT_EQ(end_left_processes(0), 0);
+}
+
+TEST(ChildProcess, WhatTheShellHadStartedBeforeIsLeftAlone) {
+  const pid_t earlier = fork();
+  if (earlier == 0) {
+    execl("/bin/sleep", "sleep", "100", nullptr);
+    _exit(127);
+  }
+  const std::set<pid_t> inherited = living_children();
+  EXPECT_TRUE(inherited.contains(earlier));
+  EXPECT_EQ(shell("setsid sleep 100 >/dev/null 2>&1 & sleep 0.1").status.code, 0);
+  EXPECT_EQ(end_left_processes(0, inherited), 1);
+  EXPECT_EQ(waitpid(earlier, nullptr, WNOHANG), 0) << "it was ended";
+  kill(earlier, SIGKILL);
+  EXPECT_EQ(waitpid(earlier, nullptr, 0), earlier);
 }
 
 TEST(ChildProcess, ItsDescendantsAreKnown) {
