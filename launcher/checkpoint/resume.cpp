@@ -5,54 +5,22 @@
 #include "core/base/error.h"
 #include "dist/agree.h"
 #include "launcher/checkpoint/stored_checkpoint.h"
+#include "launcher/checkpoint/tensor_fit.h"
 
 namespace lockstep {
 namespace {
 
-constexpr std::size_t kNamesShown = 5;
-
-// Names of tensors for a message, not too many.
-class NameList {
- public:
-  void add(const std::string& name) {
-    if (++count_ > kNamesShown) return;
-    text_ += (text_.empty() ? "" : ", ") + name;
-  }
-  bool empty() const { return count_ == 0; }
-  std::string str() const {
-    return count_ > kNamesShown ? text(text_, " and ", count_ - kNamesShown, " more") : text_;
-  }
-
- private:
-  std::size_t count_ = 0;
-  std::string text_;
-};
-
 bool is_weight(const std::string& name) { return name.starts_with("parameters/") || name.starts_with("statistics/"); }
+
+std::map<std::string, Shape> wanted_of(std::map<std::string, Shape> tensors, LoadedState what) {
+  if (what == LoadedState::kWeights) std::erase_if(tensors, [](const auto& tensor) { return !is_weight(tensor.first); });
+  return tensors;
+}
 
 // Throws bad_input naming what differs between the tensors of the checkpoint and of the model.
 void check_tensors(const StoredCheckpoint& stored, const std::map<std::string, Shape>& model, LoadedState what) {
-  NameList missing, extra, reshaped;
-  for (const auto& [name, shape] : model) {
-    if (what == LoadedState::kWeights && !is_weight(name)) continue;
-    const auto found = stored.tensors().find(name);
-    if (found == stored.tensors().end()) {
-      missing.add(name);
-    } else if (!(found->second == shape)) {
-      reshaped.add(text(name, " ", found->second, " (the model's is ", shape, ")"));
-    }
-  }
-  for (const auto& [name, shape] : stored.tensors()) {
-    if (what == LoadedState::kWeights && !is_weight(name)) continue;
-    if (!model.contains(name)) extra.add(name);
-  }
-  if (missing.empty() && extra.empty() && reshaped.empty()) return;
-  std::string why;
-  for (const auto& [says, names] : {std::pair("it lacks ", &missing), std::pair("it has besides ", &extra),
-                                    std::pair("of other shape are ", &reshaped)}) {
-    if (!names->empty()) why += (why.empty() ? "" : "; ") + (says + names->str());
-  }
-  bad_input(stored.path(), ": belongs to another model or optimizer: ", why);
+  const TensorFit fit(wanted_of(stored.tensors(), what), wanted_of(model, what));
+  check_input(fit.fits(), stored.path(), ": belongs to another model or optimizer: ", fit.to_string());
 }
 
 void check_dataset(const StoredCheckpoint& stored, const Training& training, LoadedState what) {

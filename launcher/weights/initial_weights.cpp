@@ -7,6 +7,7 @@
 #include "core/base/file.h"
 #include "core/base/hash.h"
 #include "dist/agree.h"
+#include "launcher/checkpoint/tensor_fit.h"
 #include "launcher/name_pattern.h"
 #include "launcher/run_directory.h"
 
@@ -36,27 +37,6 @@ std::string path_of(const InitialWeights& initial) {
 
 // ---- Whether they fit --------------------------------------------------------------------------
 
-// Tensors with something wrong, and the layers that they are of.
-class Misfits {
- public:
-  void add(std::string what, const std::string& tensor) {
-    if (++count_ <= kShown) shown_.push_back(std::move(what));
-    layers_.insert(layer_of(tensor));
-  }
-  const std::set<std::string>& layers() const { return layers_; }
-  // "; missing: A, B and 3 more"
-  std::string told(const char* as) const {
-    if (count_ == 0) return {};
-    return text("; ", as, ": ", join(shown_), count_ > kShown ? text(" and ", count_ - kShown, " more") : "");
-  }
-
- private:
-  static constexpr std::size_t kShown = 5;
-  std::size_t count_ = 0;
-  std::vector<std::string> shown_;
-  std::set<std::string> layers_;
-};
-
 // Throws bad_input where a pattern fits no layer of the model, and none that there are weights of.
 void check_patterns(const std::vector<std::string>& except, const std::set<std::string>& layers) {
   for (const std::string& pattern : except) {
@@ -69,33 +49,21 @@ void check_patterns(const std::vector<std::string>& except, const std::set<std::
 
 void check_fit(const TensorSource& source, const std::vector<NamedTensor>& wanted,
                const std::vector<std::string>& except) {
-  Misfits missing, reshaped, extra;
-  std::set<std::string> names, layers;
-  for (const NamedTensor& tensor : wanted) {
-    names.insert(tensor.name);
-    layers.insert(layer_of(tensor.name));
-    if (fits_any(layer_of(tensor.name), except)) continue;
-    const auto found = source.shapes.find(tensor.name);
-    if (found == source.shapes.end()) {
-      missing.add(text(tensor.name, " ", tensor.shape), tensor.name);
-    } else if (found->second != tensor.shape) {
-      reshaped.add(text(tensor.name, " ", found->second, " (the model's is ", tensor.shape, ")"), tensor.name);
-    }
-  }
-  for (const auto& [name, shape] : source.shapes) {
-    layers.insert(layer_of(name));
-    if (names.contains(name) || fits_any(layer_of(name), except)) continue;
-    extra.add(text(name, " ", shape), name);
+  std::map<std::string, Shape> there = source.shapes, model;
+  for (const NamedTensor& tensor : wanted) model[tensor.name] = tensor.shape;
+  std::set<std::string> layers;
+  for (auto* tensors : {&there, &model}) {
+    for (const auto& [name, shape] : *tensors) layers.insert(layer_of(name));
+    std::erase_if(*tensors, [&](const auto& tensor) { return fits_any(layer_of(tensor.first), except); });
   }
   check_patterns(except, layers);
-  std::set<std::string> all = missing.layers();
-  for (const Misfits* more : {&reshaped, &extra}) all.insert(more->layers().begin(), more->layers().end());
-  if (all.empty()) return;
-  std::vector<std::string> quoted;
-  for (const std::string& layer : all) quoted.push_back('"' + layer + '"');
-  bad_input(source.path, ": does not fit the model", missing.told("missing"), reshaped.told("of another shape"),
-            extra.told("not in the model"), "; to begin without these layers, add to train.initial_weights.except: ",
-            join(quoted));
+  const TensorFit fit(there, model);
+  if (fit.fits()) return;
+  std::set<std::string> quoted;
+  for (const std::string& name : fit.names()) quoted.insert('"' + layer_of(name) + '"');
+  bad_input(source.path, ": does not fit the model; ", fit.to_string(),
+            "; to begin without these layers, add to train.initial_weights.except: ",
+            join({quoted.begin(), quoted.end()}));
 }
 
 std::vector<NamedTensor> tensors_of(Training& training) {

@@ -9,8 +9,8 @@
 
 namespace lockstep {
 
-// Throws bad_input "<where>: ..." that lists every tensor which is missing, which the model has not, and which has another
-// shape. Parameters and statistics alike. REQUIRES: `model` was built for inference.
+// Throws bad_input "<where>: ..." that names tensors which are missing, which the model has not, and which have another
+// shape (launcher/checkpoint/tensor_fit.h). Parameters and statistics alike. REQUIRES: `model` was built for inference.
 void check_weights(const std::string& where, const Weights& weights, const ModelGraph& model);
 
 }  // namespace lockstep

@@ -116,7 +116,7 @@ mistake "a run directory that cannot be made" 2 'a-file' \
 # ---- Resuming ---------------------------------------------------------------------------------------
 "${launch[@]}" -n 2 -- train "$config" --run "$work/begun" --quiet --set train.epochs=1 2> /dev/null
 before=$(find begun -type f | sort | xargs sha256sum)
-mistake "resumed with another model" 2 'begun/checkpoints/.*: belongs to another model or optimizer: it lacks ' \
+mistake "resumed with another model" 2 'begun/checkpoints/.*: belongs to another model or optimizer: missing: ' \
   "${launch[@]}" -n 2 -- train "$source/examples/digits-cnn.toml" --run "$work/begun" --quiet --resume
 test "$before" = "$(find begun -type f | sort | xargs sha256sum)" || fail "resumed with another model: a file of the run changed"
 mistake "a directory that holds a run" 2 'begun: holds a run already; go on with --resume' \

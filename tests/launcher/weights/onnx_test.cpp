@@ -171,8 +171,8 @@ TEST(OnnxExport, WeightsOfAnotherModelAreListed) {
   weights["b/weight"].shape = {1};
   weights["c/weight"] = {{2}, {1, 2}};
   EXPECT_EQ(refused([&] { onnx_model((*training)->config(), (*training)->data(), weights, "run"); }),
-            "run: are not the weights of this model: missing: \"a/bias\" (6); of another shape: \"b/weight\" is (1), the "
-            "model's is (4, 6); not in the model: \"c/weight\" (2)");
+            "run: are not the weights of this model: missing: a/bias (6); of another shape: b/weight (1) (the "
+            "model's is (4, 6)); not in the model: c/weight (2)");
 }
 
 // An op that nobody has written a converter for.
