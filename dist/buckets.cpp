@@ -1,6 +1,7 @@
 #include "dist/buckets.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "core/base/error.h"
 #include "ops/optimizers/gradient_ops.h"
@@ -66,10 +67,16 @@ void add_trained(std::vector<Bucket>& out, const std::vector<ParameterSpec>& par
   }
 }
 
+// "statistics/0.99": with as many digits as tell one number from all others.
+std::string statistics_of(double momentum) {
+  char digits[32];
+  return "statistics/" + std::string(digits, std::to_chars(digits, digits + sizeof digits, momentum).ptr);
+}
+
 void add_statistics(std::vector<Bucket>& out, const std::vector<StatisticSpec>& statistics) {
   for (const StatisticSpec& statistic : statistics) {
     if (!statistic.trainable) continue;
-    Bucket& bucket = bucket_of(out, text("statistics/", statistic.momentum));
+    Bucket& bucket = bucket_of(out, statistics_of(statistic.momentum));
     bucket.is_statistics = true;
     bucket.momentum = statistic.momentum;
     append(bucket, statistic.name, statistic.shape, false);

@@ -74,13 +74,14 @@ void make_run(const NewRun& target, const Weights& weights, const ProgramContext
 }
 
 // The directory of the run that `source` is, or that holds the checkpoint which it is.
-RunDirectory run_around(std::string source) {
+RunDirectory run_around(const std::string& of) {
+  std::string source = std::filesystem::absolute(of).lexically_normal();
   while (source.size() > 1 && source.ends_with('/')) source.pop_back();
   for (const std::string& path : {source, directory_of(directory_of(source))}) {
     const RunDirectory run(path);
     if (is_file(run.config()) && is_file(run.data())) return run;
   }
-  bad_input(source, ": is neither a run nor a checkpoint in one, which --run needs for the configuration; write a file with --output");
+  bad_input(of, ": is neither a run nor a checkpoint in one, which --run needs for the configuration; write a file with --output");
 }
 
 }  // namespace

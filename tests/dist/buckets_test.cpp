@@ -37,6 +37,14 @@ TEST(Buckets, StatisticsComeLastByMomentum) {
   EXPECT_EQ(buckets[2].momentum, 0.5);
 }
 
+TEST(Buckets, MomentaThatAreNearlyEqualStayApart) {
+  const auto buckets =
+      make_buckets(three_parameters(), {{"a", {4}, 0, 0.9999991, 1}, {"b", {4}, 0, 0.9999994, 2}}, 1 << 20);
+  ASSERT_EQ(buckets.size(), 3u);
+  EXPECT_EQ(buckets[1].momentum, 0.9999991);
+  EXPECT_EQ(buckets[2].momentum, 0.9999994);
+}
+
 TEST(Buckets, WhatIsFrozenLiesApartAndLast) {
   std::vector<ParameterSpec> parameters = three_parameters();
   parameters[0].trainable = parameters[1].trainable = false;
