@@ -19,8 +19,6 @@ constexpr const char* kCheckpointHelp =
   lockstep checkpoint COMMAND --help                                      options of a command
 )";
 
-constexpr const char* kWhich = "newest (without it), best (by checkpoint.best), the number of a step, or a checkpoint's directory";
-
 Command parse_list(const Arguments& given) {
   CommandLine line("checkpoint list", "checkpoint list RUN [--quick]",
                    "Lists the checkpoints of the run directory RUN: step, when it was written, size, by how many workers,\n"
@@ -66,7 +64,7 @@ Command parse_export(const Arguments& given) {
                    "Writes the weights of a run as safetensors or HDF5, or the trained model as ONNX, for other programs.");
   line.add()("output", value("FILE"), "the file to write; one that is there is replaced");
   line.add()("format", value("FORMAT"), "safetensors, hdf5 or onnx; without it by the ending of FILE");
-  line.add()("checkpoint", value("WHICH"), kWhich);
+  add_which_checkpoint(line);
   line.add()("quiet", "print nothing but errors");
   line.arguments({"RUN"});
   if (auto help = line.parse(given)) return *help;
@@ -117,6 +115,11 @@ Command parse_average(const Arguments& given) {
 }
 
 }  // namespace
+
+void add_which_checkpoint(CommandLine& line) {
+  line.add()("checkpoint", value("WHICH"),
+             "newest (without it), best (by checkpoint.best), the number of a step, or a checkpoint's directory");
+}
 
 Command parse_checkpoint(const std::vector<std::string>& given) {
   if (given.empty()) {

@@ -58,11 +58,6 @@ void add_settings(CommandLine& line) {
              "layer.hidden.units=64 (by name); may be repeated");
 }
 
-void add_checkpoint(CommandLine& line) {
-  line.add()("checkpoint", value("WHICH"),
-             "newest (without it), best (by checkpoint.best), the number of a step, or a checkpoint's directory");
-}
-
 void add_faults(CommandLine& line) {
   line.add()("inject", values("FAULT@RANK:STEP"),
              "commit a fault to see what happens, as kill@2:10: exception, abort, segfault, kill, exit, stop, sleep, "
@@ -123,7 +118,7 @@ Command parse_train(const Arguments& given) {
 Command parse_evaluate(const Arguments& given) {
   CommandLine line("evaluate", "evaluate RUN [options]",
                    "Measures a checkpoint of the run directory RUN.");
-  add_checkpoint(line);
+  add_which_checkpoint(line);
   line.add()("data", value("NAME|PATH"),
              "a bundled dataset, an HDF5 file or a folder of shards; without it the test data of "
              "the run");
@@ -144,7 +139,7 @@ Command parse_evaluate(const Arguments& given) {
 Command parse_predict(const Arguments& given) {
   CommandLine line("predict", "predict RUN --input X.h5 --output Y.h5 [options]",
                    "Applies a checkpoint of the run directory RUN to samples.");
-  add_checkpoint(line);
+  add_which_checkpoint(line);
   line.add()("input", value("X.h5"), "HDF5 file with the arrays that the model reads");
   line.add()("output", value("Y.h5"), "HDF5 file to write the predictions to");
   add_device(line);
