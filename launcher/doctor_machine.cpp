@@ -106,7 +106,9 @@ Finding look_at_gpu() {
   }
   const int count = backend == nullptr ? 0 : backend->device_count(why);
   if (count == 0) return {Verdict::kOk, "GPU", "none is used: " + why};
-  return {Verdict::kOk, "GPU", text(backend->library(), ", ", count, " found")};
+  std::string versions;
+  for (const auto& [library, version] : backend->libraries()) versions += text(", ", library, ' ', version);
+  return {Verdict::kOk, "GPU", text(count, " found", versions)};
 }
 
 }  // namespace

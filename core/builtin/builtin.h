@@ -112,5 +112,6 @@ ValueId pack(Graph& graph, const std::vector<ValueId>& values, const std::string
 // CPU kernels of the ops above (all but view, which never runs; pack runs where a producer could
 // not write in place).
 void register_builtin_cpu(KernelRegistry& registry);
+void register_builtin_cuda(KernelRegistry& registry);
 
 }  // namespace lockstep

@@ -1,109 +1,229 @@
-// The CUDA device, in the module that core/device/gpu_module.h opens. Memory, copies and the wait for the device; one
-// device object holds one GPU.
-#include <cuda_runtime_api.h>
+#include "core/device/cuda_device.h"
+
+#include <sched.h>
+#include <time.h>
 
 #include <cstring>
 
-#include "core/base/error.h"
-#include "core/device/gpu_module.h"
+#include "core/base/progress.h"
 
 namespace lockstep {
-namespace {
 
-void check_cuda(cudaError_t code, const char* call) {
-  if (code == cudaSuccess) return;
-  environment_failed(call, ": ", cudaGetErrorString(code), " (", cudaGetErrorName(code), ")");
+void check_cublas(cublasStatus_t code, const char* call) {
+  if (code == CUBLAS_STATUS_SUCCESS) return;
+  environment_failed(call, ": ", cublasLtGetStatusString(code));
 }
 
-class CudaDevice final : public Device {
+void check_cudnn(cudnnStatus_t code, const char* call) {
+  if (code == CUDNN_STATUS_SUCCESS) return;
+  char last[512] = {};
+  cudnnGetLastErrorString(last, sizeof last);
+  environment_failed(call, ": ", cudnnGetErrorString(code), last[0] != 0 ? ": " : "", last);
+}
+
+namespace {
+
+class CudaEvent final : public Event {
  public:
-  explicit CudaDevice(int index) : index_(index) {
-    check_cuda(cudaSetDevice(index), "cudaSetDevice");
-    check_cuda(cudaGetDeviceProperties(&properties_, index), "cudaGetDeviceProperties");
+  CudaEvent(CudaDevice& device, bool for_timing) : device_(device), for_timing_(for_timing) {
+    device.select();
+    check_cuda(cudaEventCreateWithFlags(&event_, for_timing ? cudaEventDefault : cudaEventDisableTiming),
+               "cudaEventCreateWithFlags");
   }
+  ~CudaEvent() override { cudaEventDestroy(event_); }
 
-  DeviceKind kind() const override { return DeviceKind::kCuda; }
-  std::string name() const override { return properties_.name; }
-
-  std::size_t memory_limit() const override {
-    std::size_t free = 0, total = 0;
-    select();
-    check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-    return free;
+  // In a recording, a point to be timed is a node that records the event at each launch; any other only orders streams.
+  void record(StreamKind stream) override {
+    cudaStream_t on = device_.cuda_stream(stream);
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    if (for_timing_) check_cuda(cudaStreamIsCapturing(on, &status), "cudaStreamIsCapturing");
+    const bool outside = status == cudaStreamCaptureStatusActive;
+    check_cuda(cudaEventRecordWithFlags(event_, on, outside ? cudaEventRecordExternal : cudaEventRecordDefault),
+               "cudaEventRecordWithFlags");
   }
-
-  bool reads_host_memory() const override { return false; }
-  void copy_in(void* device_to, const void* host_from, std::size_t bytes) override {
-    select();
-    check_cuda(cudaMemcpy(device_to, host_from, bytes, cudaMemcpyHostToDevice), "cudaMemcpy to the GPU");
+  void hold(StreamKind stream) override {
+    check_cuda(cudaStreamWaitEvent(device_.cuda_stream(stream), event_, cudaEventWaitDefault), "cudaStreamWaitEvent");
   }
-  void copy_out(void* host_to, const void* device_from, std::size_t bytes) override {
-    select();
-    check_cuda(cudaMemcpy(host_to, device_from, bytes, cudaMemcpyDeviceToHost), "cudaMemcpy from the GPU");
+  bool done() const override {
+    const cudaError_t code = cudaEventQuery(event_);
+    if (code == cudaErrorNotReady) return false;
+    check_cuda(code, "work on the GPU");
+    return true;
   }
-  void synchronize() override {
-    select();
-    check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  void wait() override { device_.wait_for(event_); }
+  double seconds_since(const Event& earlier) const override {
+    float milliseconds = 0;
+    check_cuda(cudaEventElapsedTime(&milliseconds, static_cast<const CudaEvent&>(earlier).event_, event_),
+               "cudaEventElapsedTime");
+    return milliseconds * 1e-3;
   }
 
  private:
-  // The runtime's current device belongs to the calling thread.
-  void select() const { check_cuda(cudaSetDevice(index_), "cudaSetDevice"); }
-
-  void* allocate_bytes(std::size_t bytes, MemoryKind kind) override {
-    select();
-    const bool staging = kind == MemoryKind::kStaging;
-    void* data = nullptr;
-    if ((staging ? cudaMallocHost(&data, bytes) : cudaMalloc(&data, bytes)) != cudaSuccess) {
-      cudaGetLastError();  // out of memory is told by the caller; clear the runtime's note of it
-      return nullptr;
-    }
-    if (staging) {
-      std::memset(data, 0, bytes);
-    } else {
-      check_cuda(cudaMemset(data, 0, bytes), "cudaMemset");
-    }
-    return data;
-  }
-  void free_bytes(void* data, std::size_t, MemoryKind kind) override {
-    if (kind == MemoryKind::kStaging) {
-      cudaFreeHost(data);
-    } else {
-      cudaFree(data);
-    }
-  }
-
-  int index_;
-  cudaDeviceProp properties_{};
+  CudaDevice& device_;
+  bool for_timing_;
+  cudaEvent_t event_ = nullptr;
 };
 
-class CudaBackend final : public GpuBackend {
+class CudaRecording final : public Recording {
  public:
-  int version() const override { return kVersion; }
-  std::string library() const override {
-    int version = 0;
-    check_cuda(cudaRuntimeGetVersion(&version), "cudaRuntimeGetVersion");
-    return text("CUDA ", version / 1000, ".", version % 1000 / 10);
+  CudaRecording(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
+    const cudaError_t code = cudaGraphInstantiate(&executable_, graph, 0);
+    cudaGraphDestroy(graph);
+    check_cuda(code, "cudaGraphInstantiate");
+    check_cuda(cudaGraphUpload(executable_, stream), "cudaGraphUpload");
   }
-  int device_count(std::string& why) const override {
-    int count = 0;
-    const cudaError_t code = cudaGetDeviceCount(&count);
-    if (code != cudaSuccess) {
-      why = cudaGetErrorString(code);
-      return 0;
-    }
-    if (count == 0) why = "no GPU is visible";
-    return count;
+  ~CudaRecording() override {
+    if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
   }
-  std::unique_ptr<Device> make_device(int index) const override {
-    return std::make_unique<CudaDevice>(index);
-  }
+  void launch() override { check_cuda(cudaGraphLaunch(executable_, stream_), "cudaGraphLaunch"); }
+
+ private:
+  cudaStream_t stream_;
+  cudaGraphExec_t executable_ = nullptr;
 };
 
 }  // namespace
-}  // namespace lockstep
 
-extern "C" __attribute__((visibility("default"))) lockstep::GpuBackend* lockstep_gpu_backend() {
-  static lockstep::CudaBackend backend;
-  return &backend;
+CudaDevice::CudaDevice(int index, const GpuOptions& options) : index_(index), options_(options) {
+  select();
+  check_cuda(cudaGetDeviceProperties(&properties_, index), "cudaGetDeviceProperties");
+  for (std::size_t i = 0; i < kStreams; ++i) {
+    check_cuda(cudaStreamCreateWithFlags(&streams_[i], cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    ends_[i] = make_event(false);
+  }
 }
+
+CudaDevice::~CudaDevice() {
+  cudaSetDevice(index_);
+  for (const cudaStream_t stream : streams_) {
+    if (stream != nullptr) cudaStreamSynchronize(stream);
+  }
+  if (blas_ != nullptr) cublasLtDestroy(blas_);
+  for (const cudnnHandle_t handle : dnn_) {
+    if (handle != nullptr) cudnnDestroy(handle);
+  }
+  for (const cudaStream_t stream : streams_) {
+    if (stream != nullptr) cudaStreamDestroy(stream);
+  }
+}
+
+std::size_t CudaDevice::memory_limit() const {
+  std::size_t free = 0, total = 0;
+  select();
+  check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return free;
+}
+
+void CudaDevice::copy_in(void* device_to, const void* host_from, std::size_t bytes) {
+  if (bytes == 0) return;
+  synchronize();
+  check_cuda(cudaMemcpy(device_to, host_from, bytes, cudaMemcpyHostToDevice), "cudaMemcpy to the GPU");
+}
+
+void CudaDevice::copy_out(void* host_to, const void* device_from, std::size_t bytes) {
+  if (bytes == 0) return;
+  synchronize();
+  check_cuda(cudaMemcpy(host_to, device_from, bytes, cudaMemcpyDeviceToHost), "cudaMemcpy from the GPU");
+}
+
+void CudaDevice::synchronize() {
+  select();
+  for (std::size_t i = 0; i < kStreams; ++i) {
+    ends_[i]->record(static_cast<StreamKind>(i));
+    ends_[i]->wait();
+  }
+}
+
+// Looks without a pause for a moment: steps are short. Then it leaves the core to others between looks.
+void CudaDevice::wait_for(cudaEvent_t event) const {
+  constexpr double kHurry = 2e-3, kBetweenLooks = 1e-3;  // seconds
+  const std::int64_t begin = monotonic_nanoseconds();
+  double looked = 0;
+  for (;;) {
+    const cudaError_t code = cudaEventQuery(event);
+    if (code != cudaErrorNotReady) return check_cuda(code, "work on the GPU");
+    const double waited = static_cast<double>(monotonic_nanoseconds() - begin) * 1e-9;
+    if (waited - looked > kBetweenLooks) look(looked = waited);
+    if (waited > kHurry) {
+      const timespec pause{0, 20'000};
+      nanosleep(&pause, nullptr);
+    } else {
+      sched_yield();
+    }
+  }
+}
+
+std::unique_ptr<Event> CudaDevice::make_event(bool for_timing) {
+  return std::make_unique<CudaEvent>(*this, for_timing);
+}
+
+void CudaDevice::copy(StreamKind stream, std::span<const Transfer> transfers) {
+  select();
+  if (stream != StreamKind::kCopy) return launch_copies(cuda_stream(stream), transfers);
+  for (const Transfer& transfer : transfers) {
+    check_cuda(cudaMemcpyAsync(transfer.to, transfer.from, transfer.bytes, cudaMemcpyDefault, cuda_stream(stream)),
+               "cudaMemcpyAsync");
+  }
+}
+
+std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& work) {
+  select();
+  const cudaStream_t stream = cuda_stream(StreamKind::kCompute);
+  check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  cudaGraph_t graph = nullptr;
+  try {
+    work();
+  } catch (...) {
+    cudaStreamEndCapture(stream, &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  check_cuda(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+  return std::make_unique<CudaRecording>(graph, stream);
+}
+
+cublasLtHandle_t CudaDevice::blas() {
+  select();
+  if (blas_ == nullptr) check_cublas(cublasLtCreate(&blas_), "cublasLtCreate");
+  return blas_;
+}
+
+cudnnHandle_t CudaDevice::dnn(void* stream) {
+  select();
+  std::size_t i = 0;
+  while (i + 1 < kStreams && streams_[i] != stream) ++i;
+  if (dnn_[i] == nullptr) {
+    check_cudnn(cudnnCreate(&dnn_[i]), "cudnnCreate");
+    check_cudnn(cudnnSetStream(dnn_[i], streams_[i]), "cudnnSetStream");
+  }
+  return dnn_[i];
+}
+
+void* CudaDevice::allocate_bytes(std::size_t bytes, MemoryKind kind) {
+  select();
+  const bool staging = kind == MemoryKind::kStaging;
+  void* data = nullptr;
+  if ((staging ? cudaMallocHost(&data, bytes) : cudaMalloc(&data, bytes)) != cudaSuccess) {
+    cudaGetLastError();  // out of memory is told by the caller; clear the runtime's note of it
+    return nullptr;
+  }
+  if (staging) {
+    std::memset(data, 0, bytes);
+  } else {
+    check_cuda(cudaMemset(data, 0, bytes), "cudaMemset");
+    check_cuda(cudaStreamSynchronize(cudaStreamLegacy), "cudaStreamSynchronize");
+  }
+  return data;
+}
+
+void CudaDevice::free_bytes(void* data, std::size_t, MemoryKind kind) {
+  cudaSetDevice(index_);
+  if (kind == MemoryKind::kStaging) {
+    cudaFreeHost(data);
+  } else {
+    cudaFree(data);
+  }
+}
+
+}  // namespace lockstep

@@ -4,6 +4,8 @@
 
 #include <filesystem>
 
+#include "core/base/error.h"
+
 namespace lockstep {
 
 GpuBackend* open_gpu_module(const std::string& path, std::string& why) {
@@ -28,6 +30,14 @@ GpuBackend* open_gpu_module(const std::string& path, std::string& why) {
     return nullptr;
   }
   return backend;
+}
+
+void* find_in_gpu_module(const std::string& path, const char* name) {
+  void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+  require(module != nullptr, path, " was not opened");
+  void* found = dlsym(module, name);
+  require(found != nullptr, path, " has no ", name);
+  return found;
 }
 
 std::string gpu_module_path() {

@@ -45,6 +45,8 @@ struct Kernel {
   std::string name;  // "conv2d_cpu (jit:avx512_core)": for plans and traces
   std::function<void(const Launch&)> run;
   std::size_t workspace_bytes = 0;
+  // Of a device that queues work: the kernel waits for the device and computes on the host, so it cannot be recorded.
+  bool on_host = false;
 };
 
 // What a kernel is asked for.

@@ -22,14 +22,12 @@ struct BufferRef {
   std::size_t offset = 0;  // bytes
 };
 
-// Steps of one stream run one after another. The compute stream is the thread that runs the Plan; the communication stream
-// runs beside it, each step from its place in the list on.
-enum class StreamKind : std::uint8_t { kCompute, kCommunication };
-
 struct Step {
   std::string name;  // of the node
   std::string op;    // with its attributes
   std::shared_ptr<const Kernel> kernel;
+  // Steps of one stream run one after another. On the CPU the compute stream is the thread that runs the Plan; the
+  // communication stream runs beside it, each step from its place in the list on.
   StreamKind stream = StreamKind::kCompute;
   Phase phase = Phase::kForward;
   // On the compute stream: how many of the Plan's communication steps have to be done before this one.
