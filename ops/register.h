@@ -12,6 +12,8 @@ class OnnxRegistry;
 void register_cpu_kernels(KernelRegistry& registry);
 // Part of the GPU's module, which exports it as lockstep_register_cuda_kernels(KernelRegistry*).
 void register_cuda_kernels(KernelRegistry& registry);
+// Those of them that need no library.
+void register_own_cuda_kernels(KernelRegistry& registry);
 // How ops are written as ONNX (ops/onnx/converter.h).
 void register_onnx_converters(OnnxRegistry& registry);
 // The fusion patterns that ops declare, in the order in which they are tried: those that join named ops, and then chains
