@@ -89,6 +89,7 @@ RunConfig read_run(Settings& section) {
   run.deadline = real_from(section, "deadline", run.deadline, true);
   run.check_every = integer_from(section, "check_every", run.check_every, 0);
   run.time_limit = real_from(section, "time_limit", run.time_limit, false);
+  run.share_gpu = section.boolean("share_gpu", run.share_gpu);
   return run;
 }
 
@@ -345,9 +346,9 @@ TrainConfig read_train(Settings& section) {
   train.microbatches = read_microbatches(section, train.global_batch);
   train.optimizer = Optimizer::make(section);
   train.learning_rate = Schedule::make(section);
-  train.precision = section.choice("precision", {"f32", "bf16"}, "f32") == "bf16"
-                        ? TrainPrecision::kBF16
-                        : TrainPrecision::kF32;
+  const std::string precision = section.choice("precision", {"f32", "tf32", "bf16"}, "f32");
+  if (precision == "tf32") train.precision = TrainPrecision::kTF32;
+  if (precision == "bf16") train.precision = TrainPrecision::kBF16;
   train.reduction = section.choice("reduction", {"exact", "fast"}, "exact") == "fast"
                         ? ReductionKind::kFast
                         : ReductionKind::kExact;

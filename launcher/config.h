@@ -28,6 +28,7 @@ struct RunConfig {
   std::int64_t threads = 1;  // CPU threads per worker
   double deadline = 300.0;   // seconds to wait for another rank
   std::int64_t check_every = 1000;  // steps between comparisons of the replicas; 0: only before checkpoints
+  bool share_gpu = false;    // two workers may compute on one GPU
   double time_limit = 0.0;   // seconds since the start before a checkpoint and exit code 75; 0: none
 };
 
@@ -76,7 +77,7 @@ struct DataConfig {
 inline constexpr std::int64_t kMicrobatchesAuto = 0;    // "auto": 8, or the world size where larger
 inline constexpr std::int64_t kMicrobatchesWorld = -1;  // "world": one per worker
 
-enum class TrainPrecision { kF32, kBF16 };
+enum class TrainPrecision { kF32, kTF32, kBF16 };
 enum class ReductionKind { kExact, kFast };
 
 // [train.early_stopping]: the training ends where a metric of the evaluations no longer gets better.

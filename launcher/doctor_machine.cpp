@@ -99,6 +99,7 @@ Finding look_at_shared_memory() {
 
 Finding look_at_gpu() {
   std::string why;
+  if (!has_gpu_driver(why)) return {Verdict::kOk, "GPU", "none is used: " + why};
   const GpuBackend* backend = open_gpu_module(gpu_module_path(), why);
   if (backend == nullptr && std::filesystem::exists(gpu_module_path())) {
     return {Verdict::kWarning, "GPU", "none can be used: " + why,

@@ -37,8 +37,9 @@ void flip_a_bit(Training& training) {
   for (const Bucket& bucket : training.compiler().buckets()) {
     const Range chunk = bucket.chunk(owner, training.worker().world_size());
     if (bucket.is_statistics || chunk.size() == 0) continue;
-    auto* values = static_cast<std::uint32_t*>(training.states().data(bucket.state));
+    auto* values = static_cast<std::uint32_t*>(training.states().on_host(bucket.state));
     values[chunk.begin] ^= 1u;
+    training.write_back();
     return;
   }
 }

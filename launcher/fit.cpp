@@ -65,14 +65,17 @@ class FitLoop {
       if (!evaluate()) return stop();
       if (writer_) writer_->amend(notes());
     }
-    while (training_.step() < training_.total_steps() && !is_stopped_early()) {
+    while (training_.next_step() <= training_.total_steps() && !is_stopped_early()) {
       if (asked_to_stop(vote_)) return stop();
-      step();
-      const std::int64_t step = training_.step();
+      const std::int64_t step = training_.next_step();
       const bool epoch_ends = step % training_.steps_per_epoch() == 0, last = step == training_.total_steps();
+      const bool evaluates = evaluation_is_due(step, epoch_ends, last);
+      begin_step();
       metrics_.clear();
       is_best_ = false;
-      if (evaluation_is_due(epoch_ends, last) && !evaluate()) return stop();
+      // What is done with the state after this step needs the step to be done.
+      finish_steps(last || evaluates || checkpoint_is_due(step, epoch_ends) ? 0 : training_.steps_ahead());
+      if (evaluates && !evaluate()) return stop();
       if (last || is_stopped_early()) break;
       if (checkpoint_is_due(step, epoch_ends)) save();
     }
@@ -90,13 +93,21 @@ class FitLoop {
     return config.train.early_stopping ? config.train.early_stopping->min_delta : 0.0;
   }
 
-  void step() {
-    training_.worker().progress().begin_step(training_.step() + 1);
-    if (options_.before_step) options_.before_step(training_.step() + 1);
-    if (check_is_due(training_.step() + 1)) check_replicas();
-    const StepResult result = training_.run_step();
-    if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) fail(result);
-    observer_.on_step(training_.step(), (training_.step() - 1) / training_.steps_per_epoch() + 1, result);
+  void begin_step() {
+    const std::int64_t step = training_.next_step();
+    training_.worker().progress().begin_step(step);
+    if (options_.before_step) options_.before_step(step);
+    if (check_is_due(step)) check_replicas();
+    training_.begin_step();
+  }
+
+  // Until at most that many are under way.
+  void finish_steps(int under_way) {
+    while (training_.steps_under_way() > under_way) {
+      const StepResult result = training_.finish_step();
+      if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) fail(result);
+      observer_.on_step(training_.step(), (training_.step() - 1) / training_.steps_per_epoch() + 1, result);
+    }
   }
 
   // The ranks vote, where it is time to. Whether one wants to stop; a checkpoint that is being written goes on.
@@ -109,10 +120,10 @@ class FitLoop {
     return any.stop;
   }
 
-  bool evaluation_is_due(bool epoch_ends, bool last) const {
+  bool evaluation_is_due(std::int64_t step, bool epoch_ends, bool last) const {
     const std::int64_t every = training_.config().evaluate.every, per_epoch = training_.steps_per_epoch();
     if (!training_.data().has_test()) return false;
-    return last || (epoch_ends && every > 0 && training_.step() / per_epoch % every == 0);
+    return last || (epoch_ends && every > 0 && step / per_epoch % every == 0);
   }
 
   // False where it was given up, because a rank wants to stop.
@@ -155,6 +166,7 @@ class FitLoop {
 
   // Where the replicas differ, the checkpoint that is being written is still of equal ones.
   void check_replicas() {
+    finish_steps(0);
     try {
       training_.check_replicas();
     } catch (const SharedError&) {
@@ -189,6 +201,7 @@ class FitLoop {
   }
 
   FitStatus stop() {
+    finish_steps(0);
     save();
     finish();
     return FitStatus::kStopped;

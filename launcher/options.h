@@ -14,11 +14,10 @@
 #include "datasets/import/shard_writer.h"
 #include "datasets/synthesize/kind.h"
 #include "dist/buckets.h"
+#include "launcher/device_choice.h"
 #include "launcher/launch_options.h"
 
 namespace lockstep {
-
-enum class DeviceChoice { kAuto, kCpu, kCuda };
 
 // --help, --version: print `text` and exit with code 0.
 struct ShowText {

@@ -109,7 +109,7 @@ void print_plan(const Training& training, const Plan& plan, int workers, const M
 }  // namespace
 
 int run_command(const PlanCommand& command, const ProgramContext& context) {
-  check_device(command.device);
+  const ChosenDevice device = choose_device(command.device);
   const Config config = load_config(command.config, command.set);
   const int workers = command.workers > 0 ? static_cast<int>(command.workers) : context.environment.world.size;
   Worker worker(std::make_unique<PlannedWorld>(workers), static_cast<int>(config.run.threads));

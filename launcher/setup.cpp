@@ -23,16 +23,6 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   return read_config(*root, layers);
 }
 
-void check_device(DeviceChoice device) {
-  if (device != DeviceChoice::kCuda) return;
-  std::string why;
-  const GpuBackend* backend = open_gpu_module(gpu_module_path(), why);
-  if (backend != nullptr && backend->device_count(why) > 0) {
-    why = "this version has no CUDA kernels yet";
-  }
-  bad_input("--device cuda: no GPU can be used: ", why, "; use --device cpu");
-}
-
 namespace {
 
 // Divides the cores of a host among its workers. A world of one keeps what it has.
@@ -51,6 +41,12 @@ std::vector<WorkerPlace> place_workers(Communicator& communicator, int threads) 
 std::string hash_of_program() {
   const std::string bytes = local_files().read("/proc/self/exe");
   return hex_of(xxh3(std::as_bytes(std::span(bytes))));
+}
+
+GpuPart gpu_part(const Config& config, GpuBackend& backend) {
+  return {.backend = &backend,
+          .options = {.tf32 = config.train.precision == TrainPrecision::kTF32},
+          .deadline = config.run.deadline};
 }
 
 // What the Plans of all ranks must have in common: buckets, parameters, microbatches.
@@ -115,8 +111,10 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
   auto setup = std::make_unique<Setup>();
   // The world needs the configuration's deadline, so a broken configuration is told after joining.
   std::exception_ptr broken;
+  ChosenDevice device;
   try {
-    check_device(options.device);
+    device = choose_device(options.device);
+    setup->why_cpu = device.why_cpu;
     setup->config = load_config(options.config_path, options.overrides);
     const bool open = setup->config.train.microbatches <= 0;
     if (open && !options.resumed_config.empty() && std::filesystem::exists(options.resumed_config)) {
@@ -134,7 +132,11 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
   const int threads = static_cast<int>(config.run.threads);
   auto communicator = join_world(environment, config.run.deadline);
   setup->places = place_workers(*communicator, threads);
-  setup->worker = std::make_unique<Worker>(std::move(communicator), threads);
+  if (device.gpu == nullptr) {
+    setup->worker = std::make_unique<Worker>(std::move(communicator), threads);
+  } else {
+    setup->worker = std::make_unique<Worker>(std::move(communicator), threads, gpu_part(config, *device.gpu));
+  }
   Worker& worker = *setup->worker;
   if (worker.world_size() > 1) {
     setup->watchdog = std::make_unique<Watchdog>(worker.communicator(), worker.progress(), config.run.deadline);
@@ -154,6 +156,7 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
       if (options.compile_training) setup->training->training_plan();
     });
     Communicator& all = worker.communicator();
+    agree_or(all, {"device", name_of(worker.device().kind())}, "make the GPUs of all hosts usable, or say --device cpu");
     agree_or(all, {"program", hash_of_program()}, "install the same build on all hosts");
     agree_on_configuration(all, config);
     agree_or(all, {"dataset", setup->data.record.fingerprint}, "give all of them the same files");

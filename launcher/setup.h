@@ -44,6 +44,7 @@ std::unique_ptr<Communicator> join_world(const Environment& environment, double 
 // Everything that a command needs, in the order in which it is made.
 struct Setup {
   Config config;
+  std::string why_cpu;  // why no GPU is used, where one was looked for
   std::unique_ptr<Worker> worker;
   RunData data;
   std::unique_ptr<Training> training;
@@ -62,8 +63,5 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
 
 // The configuration of a run directory or a TOML file. Throws bad_input.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides);
-
-// Throws bad_input where the device that was asked for cannot be used.
-void check_device(DeviceChoice device);
 
 }  // namespace lockstep

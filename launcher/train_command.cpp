@@ -311,6 +311,12 @@ void tell_fault(const RunDirectory& run, const FaultReport& report) {
                                 .ranks = report.ranks});
 }
 
+// Why this is not a GPU's run, where nobody asked for the CPU.
+void tell_device(const TrainCommand& command, const Setup& setup) {
+  if (command.quiet || setup.worker->rank() != 0 || setup.why_cpu.empty()) return;
+  std::printf("computing on the CPU: %s\n", setup.why_cpu.c_str());
+}
+
 // --dry-run: everything is ready; says what would run where.
 int show_preparation(Setup& setup) {
   if (setup.worker->rank() != 0) return kExitDone;
@@ -389,6 +395,7 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
                              .resumed_config = command.resume ? resumed.config() : "",
                              .kept_data = command.resume ? resumed.data() : ""},
                             context.environment);
+  tell_device(command, *setup);
   if (command.dry_run) {
     return setup->guarded([&] {
       if (!command.resume) begin(command, *setup);

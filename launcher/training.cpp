@@ -11,6 +11,8 @@
 namespace lockstep {
 namespace {
 
+constexpr char kHaltedState[] = "halted";
+
 std::uint32_t stream_of(const std::string& name) {
   std::uint32_t hash = 2166136261u;  // FNV-1a
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
@@ -32,9 +34,7 @@ struct Training::BoundPlan {
 
   Executor executor;
   std::vector<int> inputs;
-  int target = -1, weights = -1, sample = -1;
-  float* learning_rate = nullptr;
-  std::int64_t* step = nullptr;
+  int target = -1, weights = -1, sample = -1, learning_rate = -1, step = -1;
 };
 
 // A subset with who fills its batches.
@@ -124,8 +124,8 @@ std::vector<NamedTensor> Training::tensors(bool statistics) {
   std::vector<NamedTensor> out;
   for (const Bucket& bucket : compiler_->buckets()) {
     if (bucket.is_statistics != statistics) continue;
-    auto* values = static_cast<float*>(
-        states_.obtain(bucket.state, {DType::kF32, {bucket.elements}, nullptr}));
+    states_.obtain(bucket.state, {DType::kF32, {bucket.elements}, nullptr});
+    auto* values = static_cast<float*>(states_.on_host(bucket.state));
     for (const BucketSlot& slot : bucket.slots) {
       out.push_back({slot.name, slot.shape,
                      {values + slot.offset, static_cast<std::size_t>(slot.shape.elements())}});
@@ -155,14 +155,18 @@ void append_slices(std::vector<TensorSlice>& out, const std::string& kind, const
 }  // namespace
 
 std::vector<TensorSlice> Training::moments() {
+  return moments_in([this](const std::string& state) { return static_cast<float*>(states_.on_host(state)); });
+}
+
+// The states are made where they do not exist.
+std::vector<TensorSlice> Training::moments_in(const std::function<float*(const std::string&)>& memory_of) {
   std::vector<TensorSlice> out;
   for (const Bucket& bucket : compiler_->buckets()) {
     const Range chunk = bucket.chunk(worker_.rank(), worker_.world_size());
     if (bucket.is_statistics || bucket.is_frozen || chunk.size() == 0) continue;
     for (const std::string& moment : config_.train.optimizer->slots()) {
-      auto* values = static_cast<float*>(
-          states_.obtain(bucket.moment(moment), {DType::kF32, {chunk.size()}, nullptr}));
-      append_slices(out, moment, bucket, chunk, values);
+      states_.obtain(bucket.moment(moment), {DType::kF32, {chunk.size()}, nullptr});
+      append_slices(out, moment, bucket, chunk, memory_of(bucket.moment(moment)));
     }
   }
   return out;
@@ -180,7 +184,8 @@ std::vector<TensorSlice> Training::own_state() {
       append_slices(out, "statistics", bucket, {0, bucket.elements}, values);
     }
   }
-  const std::vector<TensorSlice> of_optimizer = moments();
+  const std::vector<TensorSlice> of_optimizer =
+      moments_in([this](const std::string& state) { return static_cast<float*>(states_.data(state)); });
   out.insert(out.end(), of_optimizer.begin(), of_optimizer.end());
   return out;
 }
@@ -224,6 +229,7 @@ void Training::initialize() {
   for (const StatisticSpec& statistic : compiler_->statistics()) {
     std::ranges::fill(values.at(statistic.name), statistic.initial);
   }
+  write_back();
   step_ = 0;
 }
 
@@ -243,7 +249,8 @@ void check_memory(const Device& device, std::size_t bytes, int workers) {
   const double needed = static_cast<double>(bytes) * workers;
   const std::size_t available = device.memory_limit();
   check_input(needed <= static_cast<double>(available), "the training needs ", needed / 1e9, " GB (",
-              static_cast<double>(bytes) / 1e9, " GB for each of ", workers, " workers), this machine has ",
+              static_cast<double>(bytes) / 1e9, " GB for each of ", workers, workers == 1 ? " worker), " : " workers), ",
+              device.kind() == DeviceKind::kCpu ? std::string("this machine") : device.name(), " has ",
               static_cast<double>(available) / 1e9,
               " GB available: lower train.global_batch, use more microbatches or fewer workers");
 }
@@ -270,8 +277,8 @@ void Training::bind_inputs(BoundPlan& bound) {
   bound.target = executor.find_input("target");
   bound.weights = executor.find_input("weights");
   bound.sample = executor.find_input("sample");
-  bound.learning_rate = static_cast<float*>(executor.input("learning_rate"));
-  bound.step = static_cast<std::int64_t*>(executor.input("step"));
+  bound.learning_rate = executor.find_input("learning_rate");
+  bound.step = executor.find_input("step");
 }
 
 void Training::set_inputs(BoundPlan& bound, const FilledBatch& batch, Range range) const {
@@ -293,9 +300,12 @@ Training::BoundPlan& Training::bound_training(std::int64_t samples) {
   std::unique_ptr<BoundPlan>& bound = training_plans_[samples];
   if (!bound) {
     Plan plan = compiler_->training_plan(samples);
-    check_memory(worker_.device(), memory_of(plan) + own_state_bytes(), worker_.world_size());
+    // The copy for a checkpoint is the host's.
+    const std::size_t copy = worker_.device().reads_host_memory() ? own_state_bytes() : 0;
+    check_memory(worker_.device(), memory_of(plan) + copy, worker_.workers_of_device());
     bound = std::make_unique<BoundPlan>(Executor(std::move(plan), states_, arena_));
     bind_inputs(*bound);
+    bound->executor.follow({"loss", "gradient_norm"});
     if (worker_.world_size() > 1) bound->executor.report_to(&worker_.progress());
     bound->executor.trace_to(trace_);
   }
@@ -314,42 +324,74 @@ Training::BoundPlan& Training::bound_inference(std::int64_t samples, bool with_l
 
 // ---- Steps -------------------------------------------------------------------------------------
 
-// The batch of the next step.
-const FilledBatch& Training::next_batch() {
-  if (queued_step_ != step_) queue_->start(step_ / loader_->batches(), step_ % loader_->batches());
-  queued_step_ = step_ + 1;
+// The batch of the step after `step` steps, in memory that the step before no longer reads.
+const FilledBatch& Training::batch_of(std::int64_t step) {
+  if (queued_step_ != step) queue_->start(step / loader_->batches(), step % loader_->batches());
+  queued_step_ = step + 1;
   batch_ = &queue_->next();
-  if (spoilt_step_ == step_ + 1 && batch_->range.size() > 0) {
+  if (spoilt_step_ == step + 1 && batch_->range.size() > 0) {
     *static_cast<float*>(batch_->buffers.inputs.at(0)) = std::nanf("");
   }
   return *batch_;
 }
 
 StepResult Training::run_step() {
-  BoundPlan& bound = bound_training(loader_->batch_size(step_ % loader_->batches()));
-  StepResult result;
-  result.learning_rate = schedule_.at(step_);
+  begin_step();
+  return finish_step();
+}
 
+void Training::begin_step() {
+  require(steps_under_way() <= steps_ahead(), steps_under_way(), " steps are under way");
+  const std::int64_t step = next_step() - 1;
+  BoundPlan& bound = bound_training(loader_->batch_size(step % loader_->batches()));
+  StepResult result;
+  result.learning_rate = schedule_.at(step);
+
+  if (reading_ != nullptr) reading_->executor.wait_for_inputs();
+  reading_ = &bound;
   worker_.progress().enter(Phase::kData);
-  if (trace_ != nullptr) trace_->begin_step(step_ + 1);
+  if (trace_ != nullptr) trace_->begin_step(step + 1);
   const std::int64_t start = monotonic_nanoseconds();
-  const FilledBatch& batch = next_batch();
+  const FilledBatch& batch = batch_of(step);
   set_inputs(bound, batch, batch.range);
   result.samples = batch.batch_size;
-  *bound.learning_rate = static_cast<float>(result.learning_rate);
-  *bound.step = step_;
+  bound.executor.set_number(bound.learning_rate, static_cast<float>(result.learning_rate));
+  bound.executor.set_number(bound.step, step);
   const std::int64_t filled = monotonic_nanoseconds();
   if (trace_ != nullptr && trace_->recording()) trace_->record(data_name_, Track::kPhase, start, filled);
   bound.executor.run();
-  result.loss = *static_cast<const float*>(bound.executor.output("loss"));
-  result.gradient_norm = *static_cast<const float*>(bound.executor.output("gradient_norm"));
   result.data_seconds = static_cast<double>(filled - start) * 1e-9;
-  result.run_seconds = bound.executor.seconds();
-  if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) ++step_;
+  under_way_.push_back({&bound, bound.executor.runs() - 1, result});
+}
+
+StepResult Training::finish_step() {
+  require(!under_way_.empty(), "no step is under way");
+  const UnderWay oldest = under_way_.front();
+  under_way_.pop_front();
+  Executor& executor = oldest.bound->executor;
+  StepResult result = oldest.result;
+  result.loss = executor.followed(oldest.run, 0);
+  result.gradient_norm = executor.followed(oldest.run, 1);
+  result.run_seconds = executor.seconds(oldest.run);
+  if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) {
+    ++step_;
+  } else {
+    forget_what_follows();
+  }
   return result;
 }
 
+// What was launched after a step that was not finite has changed nothing (sticky_gradient_scale); after this, steps do.
+void Training::forget_what_follows() {
+  under_way_.clear();
+  if (!states_.contains(kHaltedState)) return;
+  worker_.device().synchronize();
+  const float no = 0;
+  worker_.device().copy_in(states_.data(kHaltedState), &no, sizeof no);
+}
+
 std::string Training::find_not_finite() {
+  if (queued_step_ != step_ + 1) batch_of(step_);  // a later one has been read meanwhile
   const Microbatches cut(batch_->batch_size, microbatches_);
   const Range mine = cut.of_rank(worker_.rank(), worker_.world_size());
   std::string found;
@@ -358,7 +400,7 @@ std::string Training::find_not_finite() {
     BoundPlan bound(Executor(compiler_->inspection_plan(range.size(), batch_->batch_size), states_, arena_));
     bind_inputs(bound);
     set_inputs(bound, *batch_, range);
-    if (bound.step != nullptr) *bound.step = step_;
+    bound.executor.set_number(bound.step, step_);
     bound.executor.run();
     for (const PlanValue& output : bound.executor.plan().outputs) {
       const bool inner = output.name.find(' ') != std::string::npos;  // "<number> <node>"

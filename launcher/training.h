@@ -4,6 +4,7 @@
 // All ranks of a world make the same calls in the same order.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,11 +33,12 @@ struct StepResult {
   RunSeconds run_seconds;       // the rest, by phase
 };
 
-// A tensor of the training state, canonical f32.
+// A tensor of the training state, canonical f32, on the host. What is written into the values is the state where the device
+// computes in the host's memory; elsewhere it is after Training::write_back().
 struct NamedTensor {
   std::string name;
   Shape shape;
-  std::span<float> values;  // in the worker's memory
+  std::span<float> values;
 };
 
 struct EvaluateOptions {
@@ -72,6 +74,19 @@ class Training {
   // or gradient are not finite: then the gradient changed nothing and step() stays.
   StepResult run_step();
 
+  // The same in two halves: on a device that queues work the next step can be launched before the result of the one before
+  // is known. Results come in order. Where one is not finite, what was launched after it has changed nothing and is forgotten.
+  // REQUIRES: steps_under_way() <= steps_ahead().
+  void begin_step();
+  // REQUIRES: steps_under_way() > 0.
+  StepResult finish_step();
+  int steps_under_way() const { return static_cast<int>(under_way_.size()); }
+  // How many steps it pays to launch before the result of the one before is known.
+  int steps_ahead() const { return worker_.device().queues_work() ? QueuedPlan::kRunsAhead : 0; }
+  // The number from 1 of the step that begin_step() launches.
+  std::int64_t next_step() const { return step_ + steps_under_way() + 1; }
+  // REQUIRES for everything below: no step is under way.
+
   // Where the first value that is not finite arises in the batch that run_step() just refused: "layer conv1
   // (output)", and on which rank. All ranks call it; the answer is the same on all.
   std::string find_not_finite();
@@ -92,9 +107,12 @@ class Training {
   // Parameters and running statistics, sorted by name; equal on all ranks.
   std::vector<NamedTensor> parameters();
   std::vector<NamedTensor> statistics();
-  // This rank's part of the optimizer's moments, "<moment>/<parameter>"; the parts of all ranks are all of them.
+  // This rank's part of the optimizer's moments, "<moment>/<parameter>", on the host as the tensors above; the parts of all
+  // ranks are all of them.
   std::vector<TensorSlice> moments();
-  // This rank's part of the whole state, in its memory: of "parameters/<name>" and the moments what it owns, on rank 0
+  // Everything that these have given out is the state from now on.
+  void write_back() { states_.write_back(); }
+  // This rank's part of the whole state, in the device's memory: of "parameters/<name>" and the moments what it owns, on rank 0
   // "statistics/<name>". The parts of all ranks are all of it, and no element twice.
   std::vector<TensorSlice> own_state();
   // The bytes of own_state(): what a checkpoint copies in memory.
@@ -130,7 +148,9 @@ class Training {
   void bind_inputs(BoundPlan& bound);
   // The samples [range.begin, range.end) of the batch become the inputs.
   void set_inputs(BoundPlan& bound, const FilledBatch& batch, Range range) const;
-  const FilledBatch& next_batch();
+  const FilledBatch& batch_of(std::int64_t step);
+  void forget_what_follows();
+  std::vector<TensorSlice> moments_in(const std::function<float*(const std::string&)>& memory_of);
   Evaluated& evaluated(const Subset& subset);
   std::vector<NamedTensor> tensors(bool statistics);
   Range range_of_rank(std::int64_t samples) const;
@@ -153,6 +173,14 @@ class Training {
   Schedule schedule_;
   std::int64_t total_steps_ = 0;
   std::int64_t step_ = 0;
+  // A step that was launched, and what is known of it.
+  struct UnderWay {
+    BoundPlan* bound = nullptr;
+    std::int64_t run = 0;  // of the executor
+    StepResult result;
+  };
+  std::deque<UnderWay> under_way_;
+  BoundPlan* reading_ = nullptr;  // may still read the batch that was given to it last
   std::int64_t spoilt_step_ = 0;
   Trace* trace_ = nullptr;
   std::int32_t data_name_ = 0;  // in the trace

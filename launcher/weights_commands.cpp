@@ -65,6 +65,7 @@ void make_run(const NewRun& target, const Weights& weights, const ProgramContext
     for (const auto& tensors : {training.parameters(), training.statistics()}) {
       for (const NamedTensor& tensor : tensors) std::ranges::copy(weights.at(tensor.name).values, tensor.values.begin());
     }
+    training.write_back();
     CheckpointWriter writer(training, {.directory = run.checkpoints()});
     writer.begin({});
     const CheckpointOutcome& outcome = writer.finish();

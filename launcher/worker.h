@@ -5,17 +5,31 @@
 #include <string>
 
 #include "core/base/progress.h"
+#include "core/device/gpu_module.h"
 #include "core/device/work_stream.h"
 #include "core/kernel/kernel.h"
 #include "dist/communicator.h"
 
 namespace lockstep {
 
+// What a worker has of a GPU.
+struct GpuPart {
+  GpuBackend* backend = nullptr;
+  int index = 0;        // of the GPU, among those that this process sees
+  GpuOptions options;
+  int workers = 1;      // that compute on this GPU
+  bool any_shared = false;  // somewhere two workers have one GPU: then all exchange through the host
+  double deadline = 300;    // seconds, of an exchange
+};
+
 class Worker {
  public:
   // A worker on the CPU with `threads` threads for the kernels. Where there are several workers a thread of its own
   // exchanges with them.
   Worker(std::unique_ptr<Communicator> communicator, int threads);
+  // A worker on a GPU.
+  Worker(std::unique_ptr<Communicator> communicator, int threads, GpuPart gpu);
+  ~Worker();
 
   Device& device() { return *device_; }
   // For exchanges outside of Plans: waits for the exchange that is under way.
@@ -23,7 +37,9 @@ class Worker {
   // Whether exchange beside the computation gains anything: it waits for a network, or there is a core for it. On one
   // node without a core to spare, both would only take turns.
   bool hides_exchange() const;
-  // Runs the exchange of Plans; null in a world of one.
+  // How many workers compute on this one's device.
+  int workers_of_device() const;
+  // Runs the exchange of Plans on the CPU; null in a world of one, and on a GPU, which has a stream for it.
   WorkStream* communication() { return communication_.get(); }
   const KernelRegistry& kernels() const { return kernels_; }
   // What this worker is doing, for those who watch it.
@@ -34,6 +50,7 @@ class Worker {
  private:
   Progress progress_;
   int threads_;
+  int workers_of_device_ = 0;  // 0: all
   std::unique_ptr<Communicator> communicator_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<WorkStream> communication_;

@@ -1,4 +1,4 @@
-// Several copies in one launch. Memory of the host that is page-locked is read and written in its place.
+// Small work of the device itself: several copies in one launch, and its clock. Memory of the host that is page-locked is read and written in its place.
 #include <algorithm>
 #include <cstdint>
 
@@ -30,7 +30,27 @@ __global__ void copy_all(Transfers transfers) {
   for (std::size_t i = packs * 16 + first; i < transfer.bytes; i += stride) to[i] = from[i];
 }
 
+// PTX's global timer, in nanoseconds.
+__global__ void write_clock(std::uint64_t* to) {
+  std::uint64_t now;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+  *to = now;
+}
+
+cudaLaunchConfig_t configuration(cudaStream_t stream, dim3 blocks, unsigned threads) {
+  cudaLaunchConfig_t config = {};
+  config.gridDim = blocks;
+  config.blockDim = dim3(threads);
+  config.stream = stream;
+  return config;
+}
+
 }  // namespace
+
+void launch_stamp(cudaStream_t stream, std::uint64_t* to) {
+  const cudaLaunchConfig_t config = configuration(stream, dim3(1), 1);
+  check_cuda(cudaLaunchKernelEx(&config, write_clock, to), "launch of the clock");
+}
 
 void launch_copies(cudaStream_t stream, std::span<const Transfer> transfers) {
   require(transfers.size() <= Device::kMostTransfers, transfers.size(), " transfers in one launch");
@@ -43,10 +63,8 @@ void launch_copies(cudaStream_t stream, std::span<const Transfer> transfers) {
   if (largest == 0) return;
   const std::int64_t blocks = std::min<std::int64_t>(
       kMostCopyBlocks, (static_cast<std::int64_t>(largest) + kBytesOfBlock - 1) / kBytesOfBlock);
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(transfers.size()));
-  config.blockDim = dim3(kCopyThreads);
-  config.stream = stream;
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(transfers.size()));
+  const cudaLaunchConfig_t config = configuration(stream, grid, kCopyThreads);
   check_cuda(cudaLaunchKernelEx(&config, copy_all, arguments), "launch of copies");
 }
 

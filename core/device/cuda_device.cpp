@@ -166,6 +166,11 @@ void CudaDevice::copy(StreamKind stream, std::span<const Transfer> transfers) {
   }
 }
 
+void CudaDevice::stamp(StreamKind stream, void* to) {
+  select();
+  launch_stamp(cuda_stream(stream), static_cast<std::uint64_t*>(to));
+}
+
 std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& work) {
   select();
   const cudaStream_t stream = cuda_stream(StreamKind::kCompute);

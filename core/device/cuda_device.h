@@ -38,6 +38,7 @@ class CudaDevice final : public Device {
   cudaStream_t cuda_stream(StreamKind kind) const { return streams_[static_cast<std::size_t>(kind)]; }
   std::unique_ptr<Event> make_event(bool for_timing) override;
   void copy(StreamKind stream, std::span<const Transfer> transfers) override;
+  void stamp(StreamKind stream, void* to) override;
   std::unique_ptr<Recording> record(const std::function<void()>& work) override;
 
   // For kernels that call libraries.
@@ -66,5 +67,6 @@ class CudaDevice final : public Device {
 
 // One launch for several small copies: of memory of the device, or of the host where it is page-locked.
 void launch_copies(cudaStream_t stream, std::span<const Transfer> transfers);
+void launch_stamp(cudaStream_t stream, std::uint64_t* to);
 
 }  // namespace lockstep

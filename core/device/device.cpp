@@ -87,6 +87,8 @@ void Device::copy(StreamKind, std::span<const Transfer> transfers) {
   for (const Transfer& transfer : transfers) copy_in(transfer.to, transfer.from, transfer.bytes);
 }
 
+void Device::stamp(StreamKind, void*) { broken_invariant(name(), " has no clock of its own"); }
+
 std::unique_ptr<Recording> Device::record(const std::function<void()>&) {
   broken_invariant(name(), " queues no work, so there is nothing to record");
 }

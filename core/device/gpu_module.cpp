@@ -8,6 +8,12 @@
 
 namespace lockstep {
 
+bool has_gpu_driver(std::string& why) {
+  if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) != nullptr) return true;
+  why = "this machine has no NVIDIA driver (libcuda.so.1)";
+  return false;
+}
+
 GpuBackend* open_gpu_module(const std::string& path, std::string& why) {
   if (!std::filesystem::exists(path)) {
     why = "this build has no GPU backend (" + path + " is missing; it is built where the CUDA toolkit is found)";

@@ -47,6 +47,9 @@ class GpuBackend {
   virtual std::unique_ptr<Device> make_device(int index, const GpuOptions& options) const = 0;
 };
 
+// Whether this machine has a driver for GPUs at all; else the reason is in `why`. Costs next to nothing.
+bool has_gpu_driver(std::string& why);
+
 // The backend, or nullptr and the reason in `why`. `path` is the module's file.
 GpuBackend* open_gpu_module(const std::string& path, std::string& why);
 

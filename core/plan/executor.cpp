@@ -1,6 +1,7 @@
 #include "core/plan/executor.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/base/error.h"
 
@@ -13,7 +14,7 @@ void* StateStore::obtain(const std::string& name, const TensorType& type) {
   if (it == states_.end()) {
     State& state = states_[name];
     state.type = type;
-    state.memory = device_.allocate(type.bytes(), MemoryKind::kShared);
+    state.memory = device_.allocate(type.bytes(), MemoryKind::kShared, "parameters and moments");
     return state.memory.data();
   }
   require(it->second.type == type, "state ", name, " is ", it->second.type.to_string(),
@@ -25,7 +26,29 @@ void* StateStore::data(const std::string& name) const {
   const auto it = states_.find(name);
   require(it != states_.end(), "there is no state ", name);
   if (communication_ != nullptr) communication_->wait(it->second.used_until);
+  device_.synchronize();
   return it->second.memory.data();
+}
+
+void* StateStore::on_host(const std::string& name) {
+  void* const state = data(name);
+  if (device_.reads_host_memory()) return state;
+  const std::size_t bytes = type(name).bytes();
+  HostCopy& copy = copies_[name];
+  if (copy.memory.data() == nullptr) copy.memory = device_.allocate(bytes, MemoryKind::kStaging);
+  if (!copy.current) device_.copy_out(copy.memory.data(), state, bytes);
+  copy.current = true;
+  return copy.memory.data();
+}
+
+void StateStore::write_back() {
+  for (const auto& [name, copy] : copies_) {
+    if (copy.current) device_.copy_in(data(name), copy.memory.data(), copy.memory.bytes());
+  }
+}
+
+void StateStore::change() {
+  for (auto& [name, copy] : copies_) copy.current = false;
 }
 
 const TensorType& StateStore::type(const std::string& name) const {
@@ -41,14 +64,15 @@ std::vector<std::string> StateStore::names() const {
 }
 
 void Arena::reserve(std::size_t bytes, std::size_t shared_bytes) {
+  if (bytes > memory_.bytes() || shared_bytes > shared_.bytes()) device_.synchronize();
   if (bytes > memory_.bytes()) {
     memory_ = Memory();
-    memory_ = device_.allocate(bytes);
+    memory_ = device_.allocate(bytes, MemoryKind::kPrivate, "arena of the Plan");
     ++generation_;
   }
   if (shared_bytes > shared_.bytes()) {
     shared_ = Memory();
-    shared_ = device_.allocate(shared_bytes, MemoryKind::kShared);
+    shared_ = device_.allocate(shared_bytes, MemoryKind::kShared, "arena of the exchange");
     ++generation_;
   }
 }
@@ -61,6 +85,17 @@ Executor::Executor(Plan plan, StateStore& states, Arena& arena)
   for (const PlanValue& state : plan_.states) states_.obtain(state.name, state.type);
   inputs_.resize(plan_.inputs.size());
   resolve();
+}
+
+// An executor may move until it first runs; what is queued refers to it.
+void Executor::make_queue() {
+  if (queue_ || !states_.device().queues_work()) return;
+  queue_ = std::make_unique<QueuedPlan>(states_.device(), plan_, [this](std::size_t step, void* stream) {
+    if (traces_) return launch_traced(step, Track::kCompute);
+    launch(bound_[step], stream);
+  });
+  queue_->report_to(progress_);
+  follow_outputs();
 }
 
 void* Executor::pointer(const BufferRef& ref) const {
@@ -108,6 +143,10 @@ void Executor::resolve() {
     bound_.push_back(std::move(bound));
   }
   resolved_for_ = arena_.generation();
+  if (!queue_) return;
+  states_.device().synchronize();
+  queue_->forget_recordings();
+  follow_outputs();
 }
 
 int Executor::find_input(const std::string& name) const {
@@ -126,11 +165,14 @@ void Executor::place_input(std::size_t index, std::byte* data) {
 
 void Executor::own_input(std::size_t index) {
   Input& input = inputs_[index];
-  if (input.own.data() == nullptr) input.own = states_.device().allocate(plan_.inputs[index].type.bytes());
+  if (input.own.data() == nullptr) {
+    input.own = states_.device().allocate(plan_.inputs[index].type.bytes(), MemoryKind::kPrivate, "inputs");
+  }
   place_input(index, input.own.at(0));
 }
 
 void* Executor::input(const std::string& name) {
+  require(states_.device().reads_host_memory(), "input ", name, " lies in memory that the host does not write");
   const int index = find_input(name);
   if (index < 0) return nullptr;
   own_input(static_cast<std::size_t>(index));
@@ -143,8 +185,25 @@ void Executor::set_input(int index, const void* host) {
     place_input(at, static_cast<std::byte*>(const_cast<void*>(host)));  // kernels only read inputs
     return;
   }
+  make_queue();
   own_input(at);
-  states_.device().copy_in(inputs_[at].data, host, plan_.inputs[at].type.bytes());
+  queue_->bring(at, inputs_[at].data, host, plan_.inputs[at].type.bytes());
+}
+
+void Executor::set_number(int index, const void* number, std::size_t bytes) {
+  const auto at = static_cast<std::size_t>(index);
+  require(bytes == plan_.inputs[at].type.bytes(), plan_.inputs[at].name, " is no number of ", bytes, " bytes");
+  own_input(at);
+  if (states_.device().reads_host_memory()) {
+    std::memcpy(inputs_[at].data, number, bytes);
+    return;
+  }
+  make_queue();
+  queue_->set(at, inputs_[at].data, number, bytes);
+}
+
+void Executor::wait_for_inputs() {
+  if (queue_) queue_->wait_for_inputs();
 }
 
 bool Executor::has_output(const std::string& name) const {
@@ -154,18 +213,52 @@ bool Executor::has_output(const std::string& name) const {
   return false;
 }
 
-const void* Executor::output(const std::string& name) const {
-  for (const PlanValue& output : plan_.outputs) {
-    if (output.name == name) return pointer(output.where);
+const void* Executor::output(const std::string& name) {
+  const auto output = std::ranges::find(plan_.outputs, name, &PlanValue::name);
+  require(output != plan_.outputs.end(), "the Plan has no output ", name);
+  const void* const place = pointer(output->where);
+  if (states_.device().reads_host_memory()) return place;
+  std::vector<std::byte>& copy = outputs_on_host_[name];
+  copy.resize(std::max<std::size_t>(1, output->type.bytes()));
+  states_.device().copy_out(copy.data(), place, output->type.bytes());
+  return copy.data();
+}
+
+void Executor::follow(const std::vector<std::string>& outputs) {
+  followed_.clear();
+  for (const std::string& name : outputs) {
+    const auto output = std::ranges::find(plan_.outputs, name, &PlanValue::name);
+    require(output != plan_.outputs.end() && output->type.bytes() == sizeof(float), name, " is no f32() output");
+    followed_.push_back(&*output);
   }
-  broken_invariant("the Plan has no output ", name);
+  make_queue();
+  if (queue_) follow_outputs();
+}
+
+void Executor::follow_outputs() {
+  std::vector<const void*> places;
+  for (const PlanValue* output : followed_) places.push_back(pointer(output->where));
+  queue_->follow(std::move(places));
+}
+
+float Executor::followed(std::int64_t run, std::size_t i) {
+  if (queue_) return queue_->followed(run, i);
+  require(run == runs_ - 1, "run ", run, " of ", runs_, " is not kept");
+  return *static_cast<const float*>(pointer(followed_.at(i)->where));
+}
+
+RunSeconds Executor::seconds(std::int64_t run) { return queue_ ? queue_->seconds(run) : seconds_; }
+
+void Executor::report_to(Progress* progress) {
+  progress_ = progress;
+  if (queue_) queue_->report_to(progress);
 }
 
 // ---- Running -----------------------------------------------------------------------------------
 
-void Executor::launch(const Bound& bound) const {
+void Executor::launch(const Bound& bound, void* stream) const {
   void* const* pointers = pointers_.data();
-  bound.kernel->run({pointers + bound.inputs, pointers + bound.outputs, bound.workspace, nullptr});
+  bound.kernel->run({pointers + bound.inputs, pointers + bound.outputs, bound.workspace, stream});
 }
 
 void Executor::trace_to(Trace* trace) {
@@ -181,7 +274,8 @@ void Executor::trace_to(Trace* trace) {
 
 void Executor::launch_traced(std::size_t step, Track track) const {
   const std::int64_t begin = monotonic_nanoseconds();
-  launch(bound_[step]);
+  launch(bound_[step], states_.device().stream(StreamKind::kCompute));
+  states_.device().synchronize();
   trace_->record(traced_names_[step], track, begin, monotonic_nanoseconds());
 }
 
@@ -190,7 +284,7 @@ void Executor::run_beside(void* executor, std::size_t step) {
   if (self.trace_ != nullptr && self.trace_->recording()) {
     self.launch_traced(step, Track::kCommunication);
   } else {
-    self.launch(self.bound_[step]);
+    self.launch(self.bound_[step], nullptr);
   }
 }
 
@@ -253,6 +347,24 @@ void Executor::run() {
     }
     inputs_complete_ = true;
   }
+  make_queue();
+  states_.change();
+  if (queue_) {
+    run_queued();
+  } else {
+    run_here();
+  }
+  ++runs_;
+}
+
+// Steps that are traced run one after another, each to its end.
+void Executor::run_queued() {
+  traces_ = trace_ != nullptr && trace_->recording();
+  queue_->use_recordings(uses_recordings_ && !traces_);
+  queue_->run();
+}
+
+void Executor::run_here() {
   WorkStream* const communication = states_.communication();
   const WorkStream::Ticket before = communication == nullptr ? 0 : communication->submitted();
   seconds_ = {};
@@ -270,11 +382,10 @@ void Executor::run() {
     if (trace_ != nullptr && trace_->recording()) {
       launch_traced(i, Track::kCompute);
     } else {
-      launch(bound);
+      launch(bound, nullptr);
     }
   }
   if (plan_.waits_for_at_end > 0 && communication != nullptr) wait_for(before + plan_.waits_for_at_end);
-  states_.device().synchronize();
   account(monotonic_nanoseconds());
   if (communication != nullptr) count_hidden();
 }

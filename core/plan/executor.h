@@ -2,6 +2,9 @@
 // the steps that neither allocates nor decides anything. Steps of the communication stream are handed to it in their
 // turn; those that only change states may outlive the run, and are waited for by the first step, or the first caller
 // of StateStore, that needs the state.
+//
+// On a device that queues work a run goes on beside the host (core/plan/queued_plan.h): run() launches it, and what reads
+// its results waits for it.
 #pragma once
 
 #include <map>
@@ -13,6 +16,7 @@
 #include "core/base/trace.h"
 #include "core/device/work_stream.h"
 #include "core/plan/plan.h"
+#include "core/plan/queued_plan.h"
 
 namespace lockstep {
 
@@ -28,8 +32,13 @@ class StateStore {
   // broken_invariant where it has another type.
   void* obtain(const std::string& name, const TensorType& type);
   bool contains(const std::string& name) const { return states_.contains(name); }
-  // Waits until nothing that runs changes the state.
+  // In the device's memory. Waits until nothing that runs changes the state.
   void* data(const std::string& name) const;
+  // The state in host memory, as it is now: in its place where the device reads host memory, else a copy, which is the
+  // same memory at each call. What is written there before the next run is the state after write_back().
+  void* on_host(const std::string& name);
+  // Brings the states that on_host() has copied since the last run back to the device.
+  void write_back();
   const TensorType& type(const std::string& name) const;
   std::vector<std::string> names() const;  // sorted
   Device& device() const { return device_; }
@@ -42,11 +51,18 @@ class StateStore {
   };
   // For executors: the state as it is, without waiting. Its address stays.
   State& state(const std::string& name) { return states_.at(name); }
+  // For executors: a run begins that may change any state.
+  void change();
 
  private:
   Device& device_;
   WorkStream* communication_;
   std::map<std::string, State> states_;
+  struct HostCopy {
+    Memory memory;
+    bool current = false;  // no run has begun since
+  };
+  std::map<std::string, HostCopy> copies_;
 };
 
 // The scratch memory of the Plans of one worker, of which one runs at a time.
@@ -67,13 +83,6 @@ class Arena {
   int generation_ = 0;
 };
 
-// Where the time of a run went, in seconds.
-struct RunSeconds {
-  double forward = 0, backward = 0, update = 0;  // of the compute stream, at work
-  double exchange = 0;  // the compute stream waited for the exchange or exchanged itself
-  double hidden = 0;    // the communication stream was at work while the compute stream was too
-};
-
 class Executor {
  public:
   // `states` and `arena` outlive the executor.
@@ -82,23 +91,41 @@ class Executor {
   const Plan& plan() const { return plan_; }
   // The number of input `name`; -1 where the Plan has none of that name.
   int find_input(const std::string& name) const;
-  // The next runs read input `index` from `host`, which holds as many bytes as the input. A device that reads host memory
-  // uses it in its place, so it stays as it is while they run; others copy it now.
+  // The next runs read input `index` from `host`, which holds as many bytes as the input and is staging memory of the
+  // device. It stays as it is until wait_for_inputs(). (A device that reads host memory uses it in its place.)
   void set_input(int index, const void* host);
-  // Device memory of the executor to write input `name` into before a run (zeroed at first); nullptr where the Plan has
-  // none of that name.
+  // The same for an input of one number, which is copied now; nothing where index is below 0.
+  template <typename T>
+  void set_number(int index, T number) {
+    if (index >= 0) set_number(index, &number, sizeof number);
+  }
+  // Memory to write input `name` into before a run (zeroed at first); nullptr where the Plan has none of that name.
+  // REQUIRES: the device reads host memory.
   void* input(const std::string& name);
-  // Device memory of output `name`, valid after run() until the next run of any Plan on the same
-  // arena.
-  const void* output(const std::string& name) const;
+  // Output `name` in host memory: of the last run, for which it waits, until the next run of any Plan on the same arena.
+  const void* output(const std::string& name);
   bool has_output(const std::string& name) const;
 
-  // Runs all steps and waits for those that the outputs depend on.
+  // Runs all steps, or launches them where the device queues work.
   void run();
+  // Until the memory that was set as input of the last run may be used again.
+  void wait_for_inputs();
+
+  // The f32() outputs that followed() tells of each run, although others have been launched. REQUIRES: before run().
+  void follow(const std::vector<std::string>& outputs);
+  // Runs so far; the last one is number runs() - 1.
+  std::int64_t runs() const { return runs_; }
+  // Output i of those that are followed, and where the time went, of run number `run`. Waits for it. REQUIRES: it is the last
+  // one, or one of the last QueuedPlan::kRunsAhead + 1 where the device queues work.
+  float followed(std::int64_t run, std::size_t i);
+  RunSeconds seconds(std::int64_t run);
   // Of the last run. Exchange that outlives a run is counted in the next one.
-  const RunSeconds& seconds() const { return seconds_; }
+  RunSeconds seconds() { return seconds(runs_ - 1); }
+
+  // false: on a device that queues work every run launches step by step, not a recording.
+  void use_recordings(bool use) { uses_recordings_ = use; }
   // Who is told of the phases; may be null, outlives the executor.
-  void report_to(Progress* progress) { progress_ = progress; }
+  void report_to(Progress* progress);
   // Who records the steps; may be null, outlives the executor.
   void trace_to(Trace* trace);
 
@@ -108,7 +135,12 @@ class Executor {
   void own_input(std::size_t index);
   void place_input(std::size_t index, std::byte* data);
   void* pointer(const BufferRef& ref) const;
-  void launch(const Bound& bound) const;
+  void set_number(int index, const void* number, std::size_t bytes);
+  void make_queue();
+  void follow_outputs();
+  void run_here();
+  void run_queued();
+  void launch(const Bound& bound, void* stream) const;
   void launch_traced(std::size_t step, Track track) const;
   // The run of one step on the communication stream.
   static void run_beside(void* executor, std::size_t step);
@@ -145,6 +177,12 @@ class Executor {
   };
   std::vector<Bound> bound_;
   int resolved_for_ = -1;  // the arena's generation when the pointers were made
+  std::unique_ptr<QueuedPlan> queue_;  // where the device queues work
+  bool uses_recordings_ = true;
+  bool traces_ = false;  // this run
+  std::vector<const PlanValue*> followed_;
+  std::map<std::string, std::vector<std::byte>> outputs_on_host_;
+  std::int64_t runs_ = 0;
 
   Progress* progress_ = nullptr;
   Trace* trace_ = nullptr;

@@ -36,7 +36,7 @@ std::string reason_of(const std::string& said) { return said.substr(sizeof kFail
 CheckpointWriter::CheckpointWriter(Training& training, CheckpointOptions options)
     : training_(training),
       options_(std::move(options)),
-      copy_(training.own_state()),
+      copy_(training.worker().device(), training.own_state()),
       committed_step_(options_.loaded_step) {
   Communicator& communicator = training_.worker().communicator();
   together(communicator, [&] {

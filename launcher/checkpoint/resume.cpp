@@ -43,6 +43,7 @@ void read_into(Training& training, const StoredCheckpoint& stored, LoadedState w
   if (what == LoadedState::kAll) {
     for (const TensorSlice& moment : training.moments()) stored.read(moment.name, moment.range, moment.values);
   }
+  training.write_back();
   training.set_step(stored.manifest().step);
 }
 

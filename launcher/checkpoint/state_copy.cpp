@@ -26,24 +26,43 @@ void copy_past_caches(float* to, const float* from, std::int64_t count) {
 
 }  // namespace
 
-StateCopy::StateCopy(std::vector<TensorSlice> live) : live_(std::move(live)), copied_(live_) {
+StateCopy::StateCopy(Device& device, std::vector<TensorSlice> live)
+    : device_(device), live_(std::move(live)), copied_(live_) {
   std::int64_t floats = 0;
   for (const TensorSlice& slice : live_) floats += (slice.range.size() + kLine - 1) / kLine * kLine;
   const std::size_t bytes = static_cast<std::size_t>(floats) * sizeof(float);
-  memory_ = line_memory(bytes);
-  auto* to = reinterpret_cast<float*>(memory_.get());
+  const bool in_place = device.reads_host_memory();
+  if (in_place) {
+    memory_ = line_memory(bytes);
+  } else {
+    staging_ = device.allocate(bytes, MemoryKind::kStaging);
+  }
+  auto* to = in_place ? reinterpret_cast<float*>(memory_.get()) : static_cast<float*>(staging_.data());
   for (TensorSlice& slice : copied_) {
     slice.values = to;
     to += (slice.range.size() + kLine - 1) / kLine * kLine;
   }
-  touched_ = std::async(std::launch::async, [this, bytes] { std::memset(memory_.get(), 0, bytes); });
+  if (in_place) touched_ = std::async(std::launch::async, [this, bytes] { std::memset(memory_.get(), 0, bytes); });
 }
 
 void StateCopy::take() {
+  if (!device_.reads_host_memory()) return take_from_device();
   if (touched_.valid()) touched_.get();
   for (std::size_t i = 0; i < live_.size(); ++i) {
     copy_past_caches(copied_[i].values, live_[i].values, live_[i].range.size());
   }
+}
+
+// One wait for all copies.
+void StateCopy::take_from_device() {
+  const std::unique_ptr<Event> copied = device_.make_event();
+  device_.synchronize();
+  for (std::size_t i = 0; i < live_.size(); ++i) {
+    const Transfer transfer{copied_[i].values, live_[i].values, live_[i].bytes()};
+    device_.copy(StreamKind::kCopy, {&transfer, 1});
+  }
+  copied->record(StreamKind::kCopy);
+  copied->wait();
 }
 
 }  // namespace lockstep

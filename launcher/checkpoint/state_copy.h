@@ -6,24 +6,29 @@
 #include <memory>
 #include <vector>
 
+#include "core/device/device.h"
 #include "launcher/checkpoint/tensor_slice.h"
 
 namespace lockstep {
 
 class StateCopy {
  public:
-  // Takes the memory; its pages are touched by a thread of its own, so that the first copy is as fast as any.
-  // REQUIRES: the memory of `live` outlives the copy.
-  explicit StateCopy(std::vector<TensorSlice> live);
+  // `live`: in the memory of `device`. Takes the memory; its pages are touched by a thread of its own, so that the first copy
+  // is as fast as any. REQUIRES: `device` and the memory of `live` outlive the copy.
+  StateCopy(Device& device, std::vector<TensorSlice> live);
 
-  // Copies the live values. Cost: reading and writing them once.
+  // Copies the live values, after everything that was launched. Cost: reading and writing them once.
   void take();
   // The slices as they were then.
   const std::vector<TensorSlice>& slices() const { return copied_; }
 
  private:
+  void take_from_device();
+
+  Device& device_;
   std::vector<TensorSlice> live_, copied_;
-  std::shared_ptr<std::byte> memory_;
+  std::shared_ptr<std::byte> memory_;  // of a device that reads host memory, else
+  Memory staging_;
   std::future<void> touched_;  // waits in its destructor, before the memory goes
 };
 

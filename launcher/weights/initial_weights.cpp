@@ -93,6 +93,7 @@ BegunWeights take_weights(Training& training, const TensorSource& source, const 
     ++begun.tensors;
   }
   check_input(begun.tensors > 0, source.path, ": train.initial_weights.except leaves out every layer");
+  training.write_back();
   begun.fresh.assign(fresh.begin(), fresh.end());
   return begun;
 }

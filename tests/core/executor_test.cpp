@@ -84,7 +84,7 @@ class ExecutorTest : public ::testing::Test {
   }
 
   // In the form of run_graph's.
-  Feeds results(const Executor& executor) {
+  Feeds results(Executor& executor) {
     Feeds out;
     for (const PlanValue& output : executor.plan().outputs) {
       out[output.name] = decode(executor.output(output.name), output.type);
