@@ -1,0 +1,26 @@
+// CUDA's bfloat16, for the CPU: conversions.
+#pragma once
+
+#include "core/base/bfloat16.h"
+#include "tests/emulator/include/cuda_runtime.h"
+
+struct __nv_bfloat16 {
+  unsigned short bits;
+};
+struct alignas(4) __nv_bfloat162 {
+  __nv_bfloat16 x, y;
+};
+
+inline __nv_bfloat16 __float2bfloat16_rn(float value) {
+  // The GPU makes 0x7fff of any NaN.
+  return {value != value ? static_cast<unsigned short>(0x7fff) : lockstep::BFloat16::rounded(value)};
+}
+inline __nv_bfloat16 __float2bfloat16(float value) { return __float2bfloat16_rn(value); }
+inline float __bfloat162float(__nv_bfloat16 value) { return __uint_as_float(static_cast<unsigned>(value.bits) << 16); }
+inline unsigned short __bfloat16_as_ushort(__nv_bfloat16 value) { return value.bits; }
+inline __nv_bfloat16 __ushort_as_bfloat16(unsigned short bits) { return {bits}; }
+inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return {__float2bfloat16_rn(x), __float2bfloat16_rn(y)}; }
+inline __nv_bfloat162 __float22bfloat162_rn(float2 pair) { return __floats2bfloat162_rn(pair.x, pair.y); }
+inline float2 __bfloat1622float2(__nv_bfloat162 pair) { return {__bfloat162float(pair.x), __bfloat162float(pair.y)}; }
+inline float __low2float(__nv_bfloat162 pair) { return __bfloat162float(pair.x); }
+inline float __high2float(__nv_bfloat162 pair) { return __bfloat162float(pair.y); }
