@@ -1,17 +1,46 @@
-# lockstep_test(NAME SOURCES a_test.cpp LIBRARIES lockstep_core LABELS cpu [TIMEOUT s]): one GoogleTest program.
 find_package(GTest REQUIRED)
 
-function(lockstep_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
-  if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 300)
-  endif()
+# The executable of a test, with the sources and libraries of lockstep_test.
+function(lockstep_test_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   target_compile_options(${name} PRIVATE ${LOCKSTEP_COMPILE_FLAGS})
   target_compile_definitions(${name} PRIVATE LOCKSTEP_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     LOCKSTEP_PROGRAM="${PROJECT_BINARY_DIR}/bin/lockstep")
-  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gtest GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gtest)
+endfunction()
+
+# lockstep_test(NAME SOURCES a_test.cpp LIBRARIES lockstep_core LABELS cpu [TIMEOUT s]): one GoogleTest program.
+function(lockstep_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  lockstep_test_program(${name} SOURCES ${ARG_SOURCES} LIBRARIES ${ARG_LIBRARIES} GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()
+
+# lockstep_device_test(NAME [CUDA] SOURCES a_test.cpp [LIBRARIES ...] [LABELS cpu] [TIMEOUT s]): one program that runs on
+# the device of tests/test_device.h: NAME on the CPU and, with CUDA, NAME_emulated and NAME_gpu.
+function(lockstep_device_test name)
+  cmake_parse_arguments(ARG "CUDA" "TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS cpu)
+  endif()
+  lockstep_test_program(${name} SOURCES ${ARG_SOURCES} LIBRARIES lockstep_test_device ${ARG_LIBRARIES})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  if(ARG_CUDA)
+    add_test(NAME ${name}_emulated COMMAND ${name} --device=emulated)
+    set_tests_properties(${name}_emulated PROPERTIES LABELS cpu TIMEOUT ${ARG_TIMEOUT})
+    if(LOCKSTEP_HAS_CUDA)
+      add_test(NAME ${name}_gpu COMMAND ${name} --device=cuda)
+      set_tests_properties(${name}_gpu PROPERTIES LABELS gpu TIMEOUT ${ARG_TIMEOUT})
+    endif()
+  endif()
 endfunction()

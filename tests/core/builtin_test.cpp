@@ -10,6 +10,7 @@
 #include "core/passes/autodiff.h"
 #include "tests/core/run_graph.h"
 #include "tests/core/toy_ops.h"
+#include "tests/test_device.h"
 
 namespace lockstep {
 namespace {
@@ -22,8 +23,10 @@ class BuiltinTest : public ::testing::Test {
  protected:
   Values result(const Feeds& feeds, const std::string& output = "y") {
     graph_.verify();
-    return run_graph(graph_, registry_, device_, feeds).at(output);
+    return run(feeds).at(output);
   }
+
+  Feeds run(const Feeds& feeds) { return run_graph(graph_, test_registry(), test_device(), feeds); }
 
   template <typename Body>
   std::string error_of(const Body& body) {
@@ -42,8 +45,6 @@ class BuiltinTest : public ::testing::Test {
     return differentiate(graph_, {{y}}, {{dy}}, {{x}})[0];
   }
 
-  CpuDevice device_;
-  KernelRegistry registry_ = toy_registry();
   Graph graph_;
 };
 
@@ -53,7 +54,7 @@ TEST_F(BuiltinTest, FillGivesEveryElementTheValue) {
   graph_.output("i32", fill(graph_, {DType::kI32, {2}, nullptr}, -7));
   graph_.output("i64", fill(graph_, {DType::kI64, {}, nullptr}, 1e15));
   graph_.output("empty", fill(graph_, f32({0, 4}), 1));
-  const Feeds results = run_graph(graph_, registry_, device_, {});
+  const Feeds results = run({});
   EXPECT_EQ(results.at("f32"), Values(3, static_cast<double>(0.1f)));
   EXPECT_EQ(results.at("bf16"), Values(2, 1.5));
   EXPECT_EQ(results.at("i32"), Values(2, -7));
@@ -78,8 +79,7 @@ TEST_F(BuiltinTest, CastReadsIntegers) {
   const ValueId ints = graph_.input("ints", {DType::kI32, {2}, nullptr});
   graph_.output("bytes", cast(graph_, bytes, DType::kF32));
   graph_.output("ints", cast(graph_, ints, DType::kF32));
-  const Feeds results =
-      run_graph(graph_, registry_, device_, {{"bytes", {0, 255}}, {"ints", {-5, 70000}}});
+  const Feeds results = run({{"bytes", {0, 255}}, {"ints", {-5, 70000}}});
   EXPECT_EQ(results.at("bytes"), (Values{0, 255}));
   EXPECT_EQ(results.at("ints"), (Values{-5, 70000}));
 }
@@ -214,18 +214,21 @@ TEST_F(BuiltinTest, PackRefusesNothingAndMixedTypes) {
             "p (pack): inputs f32(2) and bf16(2) differ in type");
 }
 
-TEST_F(BuiltinTest, ThreadsDoNotChangeValues) {
+TEST_F(BuiltinTest, NeitherThreadsNorTheDeviceChangeValues) {
   const std::int64_t count = (1 << 17) + 3;
   const ValueId x = graph_.input("x", f32({count}));
   const ValueId low = cast(graph_, x, DType::kBF16);
   graph_.output(
       "y", accumulate(graph_, cast(graph_, low, DType::kF32), fill(graph_, f32({count}), 0.25)));
   Values values(count);
-  for (std::int64_t i = 0; i < count; ++i) values[i] = static_cast<double>(i % 1000) / 7;
-  CpuDevice two(2);
-  const auto with_two = run_graph(graph_, registry_, two, {{"x", values}});
-  CpuDevice one(1);
-  EXPECT_EQ(with_two, run_graph(graph_, registry_, one, {{"x", values}}));
+  for (std::int64_t i = 0; i < count; ++i) values[i] = static_cast<double>(i % 1000) / 8;
+  const auto found = run({{"x", values}});
+  EXPECT_EQ(found.at("y")[7], values[7] + 0.25);
+  const KernelRegistry registry = toy_registry();
+  for (const int threads : {1, 2}) {
+    CpuDevice device(threads);
+    EXPECT_EQ(found, run_graph(graph_, registry, device, {{"x", values}}));
+  }
 }
 
 }  // namespace

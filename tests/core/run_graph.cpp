@@ -29,6 +29,11 @@ std::vector<double> decode_as(const void* data, std::int64_t count) {
   return out;
 }
 
+void fill_with_garbage(Device& device, const Memory& memory) {
+  const Bytes garbage(memory.bytes(), std::byte{0xff});
+  if (memory.bytes() > 0) device.copy_in(memory.data(), garbage.data(), garbage.size());
+}
+
 }  // namespace
 
 Bytes encode(const std::vector<double>& values, DType dtype) {
@@ -93,7 +98,7 @@ std::map<std::string, std::vector<double>> run_graph(
     memory[i] = device.allocate(value.type.bytes());
     places[i] = static_cast<std::byte*>(memory[i].data());
     if (value.kind == ValueKind::kResult) {  // results start as garbage: NaN in every float type
-      if (value.type.bytes() > 0) std::memset(places[i], 0xff, value.type.bytes());
+      fill_with_garbage(device, memory[i]);
       continue;
     }
     const auto feed = feeds.find(value.name);
@@ -120,9 +125,10 @@ std::map<std::string, std::vector<double>> run_graph(
     for (const ValueId id : node.inputs) in.push_back(places[id]);
     for (const ValueId id : node.outputs) out.push_back(places[id]);
     const Memory workspace = device.allocate(kernel.workspace_bytes);
-    kernel.run({in.data(), out.data(), workspace.data(), nullptr});
+    fill_with_garbage(device, workspace);
+    kernel.run({in.data(), out.data(), workspace.data(), device.stream(StreamKind::kCompute)});
+    device.synchronize();  // the workspace is freed
   }
-  device.synchronize();
   std::map<std::string, std::vector<double>> results;
   auto read = [&](ValueId id) {
     Bytes bytes(graph.type(id).bytes());

@@ -11,20 +11,11 @@
 #include "core/base/random.h"
 #include "core/builtin/builtin.h"
 #include "core/passes/autodiff.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
-
-const KernelRegistry& registry() {
-  static const KernelRegistry kernels = [] {
-    KernelRegistry made;
-    register_cpu_kernels(made);
-    return made;
-  }();
-  return kernels;
-}
 
 bool contains(const std::vector<int>& list, std::size_t i) {
   return std::find(list.begin(), list.end(), static_cast<int>(i)) != list.end();
@@ -112,8 +103,7 @@ void check_forward(const OpCase& c, DType dtype) {
   const auto types = input_types(c, dtype);
   const Tensors inputs = random_inputs(c, types);
   const Built built = build(c, types);
-  CpuDevice device;
-  auto found = run_graph(built.graph, registry(), device, feeds_of(inputs));
+  auto found = run_graph(built.graph, test_registry(), test_device(), feeds_of(inputs));
   const Tensors expected = c.reference(inputs);
   ASSERT_EQ(expected.size(), built.outputs.size()) << what;
   for (std::size_t j = 0; j < expected.size(); ++j) {
@@ -181,8 +171,7 @@ void check_gradient(const OpCase& c, DType dtype) {
     if (!expect_none) built.graph.output("g" + std::to_string(k), gradients[k]);
   }
   built.graph.verify();
-  CpuDevice device;
-  auto found = run_graph(built.graph, registry(), device, feeds);
+  auto found = run_graph(built.graph, test_registry(), test_device(), feeds);
   for (std::size_t k = 0; k < gradients.size(); ++k) {
     if (gradients[k] == kNoValue) continue;
     const auto numeric = central_differences(c, inputs, floating_index[k], cotangents);

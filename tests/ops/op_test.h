@@ -1,4 +1,4 @@
-// One list of cases for an op, run on every built device: the kernel against a naive loop in double, and
+// One list of cases for an op, run on the device that the test program was given (tests/test_device.h): the kernel against a naive loop in double, and
 // the gradient against central differences of that loop with a random cotangent.
 //
 //   OpCase{.name = "odd", .op = std::make_shared<ReluOp>(),
@@ -40,8 +40,7 @@ struct OpCase {
   std::vector<double> keep_off = {};
 };
 
-// Forward in f32, forward in bf16 (where asked), and gradient in both, on the CPU (and on the GPU in the
-// GPU's test program). Failures are GoogleTest failures with the case's name.
+// Forward in f32, forward in bf16 (where asked), and gradient in both, on test_device(). Failures are GoogleTest failures with the case's name.
 void check_op(const OpCase& test_case);
 void check_ops(const std::vector<OpCase>& cases);
 
