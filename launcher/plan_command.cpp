@@ -6,6 +6,7 @@
 #include "core/base/error.h"
 #include "dist/reduction_tree.h"
 #include "launcher/commands.h"
+#include "launcher/gpu_worker.h"
 #include "launcher/log.h"
 #include "launcher/setup.h"
 
@@ -112,9 +113,13 @@ int run_command(const PlanCommand& command, const ProgramContext& context) {
   const ChosenDevice device = choose_device(command.device);
   const Config config = load_config(command.config, command.set);
   const int workers = command.workers > 0 ? static_cast<int>(command.workers) : context.environment.world.size;
-  Worker worker(std::make_unique<PlannedWorld>(workers), static_cast<int>(config.run.threads));
+  const int threads = static_cast<int>(config.run.threads);
+  const auto worker = device.gpu == nullptr
+                          ? std::make_unique<Worker>(std::make_unique<PlannedWorld>(workers), threads)
+                          : std::make_unique<Worker>(std::make_unique<PlannedWorld>(workers), threads,
+                                                     gpu_worker(*device.gpu, {.any_shared = true}, config));
   const RunData data = open_run_data(config, *make_single_communicator());
-  Training training(worker, config, data, {command.print_after, command.disable_pass, &std::cout});
+  Training training(*worker, config, data, {command.print_after, command.disable_pass, &std::cout});
   const Plan& plan = training.training_plan();
   if (command.json) {
     std::printf("%s\n", to_json(training, plan, workers).dump(1).c_str());

@@ -8,9 +8,9 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/hash.h"
-#include "core/device/gpu_module.h"
 #include "dist/agree.h"
 #include "launcher/config_difference.h"
+#include "launcher/gpu_worker.h"
 #include "launcher/toml.h"
 #include "ops/register.h"
 
@@ -41,12 +41,6 @@ std::vector<WorkerPlace> place_workers(Communicator& communicator, int threads) 
 std::string hash_of_program() {
   const std::string bytes = local_files().read("/proc/self/exe");
   return hex_of(xxh3(std::as_bytes(std::span(bytes))));
-}
-
-GpuPart gpu_part(const Config& config, GpuBackend& backend) {
-  return {.backend = &backend,
-          .options = {.tf32 = config.train.precision == TrainPrecision::kTF32},
-          .deadline = config.run.deadline};
 }
 
 // What the Plans of all ranks must have in common: buckets, parameters, microbatches.
@@ -135,7 +129,7 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
   if (device.gpu == nullptr) {
     setup->worker = std::make_unique<Worker>(std::move(communicator), threads);
   } else {
-    setup->worker = std::make_unique<Worker>(std::move(communicator), threads, gpu_part(config, *device.gpu));
+    setup->worker = std::make_unique<Worker>(std::move(communicator), threads, gpu_worker(*device.gpu, {}, config));
   }
   Worker& worker = *setup->worker;
   if (worker.world_size() > 1) {

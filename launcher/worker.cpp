@@ -21,21 +21,20 @@ Worker::Worker(std::unique_ptr<Communicator> communicator, int threads)
   if (communicator_->size() > 1) communication_ = std::make_unique<WorkStream>(communicator_->patience());
 }
 
-Worker::Worker(std::unique_ptr<Communicator> communicator, int threads, GpuPart gpu)
-    : threads_(threads), workers_of_device_(gpu.workers), communicator_(std::move(communicator)) {
-  device_ = gpu.backend->make_device(gpu.index, gpu.options);
-  using Register = void(KernelRegistry*);
-  const auto add_kernels =
-      reinterpret_cast<Register*>(find_in_gpu_module(gpu_module_path(), "lockstep_register_cuda_kernels"));
-  add_kernels(&kernels_);
+Worker::Worker(std::unique_ptr<Communicator> communicator, int threads, WorkerDevice device)
+    : threads_(threads),
+      workers_of_device_(device.workers),
+      device_hides_exchange_(device.hides_exchange),
+      communicator_(std::move(communicator)),
+      device_(std::move(device.device)) {
+  exchange_ = device.register_kernels(kernels_, *communicator_, *device_);
   communicator_->report_to(&progress_);
 }
-
-Worker::~Worker() = default;
 
 int Worker::workers_of_device() const { return workers_of_device_ > 0 ? workers_of_device_ : world_size(); }
 
 bool Worker::hides_exchange() const {
+  if (device_->queues_work()) return device_hides_exchange_;
   const std::vector<int>& nodes = communicator_->nodes();
   const auto neighbours = std::ranges::count(nodes, nodes[rank()]);
   if (neighbours < world_size()) return true;

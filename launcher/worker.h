@@ -1,25 +1,25 @@
 // One worker: its device, its place in the world, and the kernels for both.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "core/base/progress.h"
-#include "core/device/gpu_module.h"
+#include "core/device/device.h"
 #include "core/device/work_stream.h"
 #include "core/kernel/kernel.h"
 #include "dist/communicator.h"
 
 namespace lockstep {
 
-// What a worker has of a GPU.
-struct GpuPart {
-  GpuBackend* backend = nullptr;
-  int index = 0;        // of the GPU, among those that this process sees
-  GpuOptions options;
-  int workers = 1;      // that compute on this GPU
-  bool any_shared = false;  // somewhere two workers have one GPU: then all exchange through the host
-  double deadline = 300;    // seconds, of an exchange
+// What a worker computes with instead of the CPU.
+struct WorkerDevice {
+  std::unique_ptr<Device> device;
+  // Registers the kernels of the ops and of the exchange, and returns what these need as long as they are there.
+  std::function<std::shared_ptr<void>(KernelRegistry&, Communicator&, Device&)> register_kernels;
+  int workers = 1;              // that compute on this device
+  bool hides_exchange = false;  // it exchanges on a stream of its own
 };
 
 class Worker {
@@ -27,15 +27,14 @@ class Worker {
   // A worker on the CPU with `threads` threads for the kernels. Where there are several workers a thread of its own
   // exchanges with them.
   Worker(std::unique_ptr<Communicator> communicator, int threads);
-  // A worker on a GPU.
-  Worker(std::unique_ptr<Communicator> communicator, int threads, GpuPart gpu);
-  ~Worker();
+  // A worker on another device, a GPU.
+  Worker(std::unique_ptr<Communicator> communicator, int threads, WorkerDevice device);
 
   Device& device() { return *device_; }
   // For exchanges outside of Plans: waits for the exchange that is under way.
   Communicator& communicator();
-  // Whether exchange beside the computation gains anything: it waits for a network, or there is a core for it. On one
-  // node without a core to spare, both would only take turns.
+  // Whether exchange beside the computation gains anything: it waits for a network, or there is a core for it (on a GPU: a
+  // stream). On one node without a core to spare, both would only take turns.
   bool hides_exchange() const;
   // How many workers compute on this one's device.
   int workers_of_device() const;
@@ -51,9 +50,11 @@ class Worker {
   Progress progress_;
   int threads_;
   int workers_of_device_ = 0;  // 0: all
+  bool device_hides_exchange_ = false;
   std::unique_ptr<Communicator> communicator_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<WorkStream> communication_;
+  std::shared_ptr<void> exchange_;  // of the device's kernels
   KernelRegistry kernels_;
 };
 
