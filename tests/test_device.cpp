@@ -48,6 +48,8 @@ void choose_test_device(const std::string& word) {
   }
 }
 
+void release_test_device() { chosen() = {}; }
+
 Device& test_device() { return *chosen().device; }
 
 const KernelRegistry& test_registry() { return chosen().registry; }

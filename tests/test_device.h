@@ -16,5 +16,7 @@ const KernelRegistry& test_registry();
 
 // For the main function: chooses the device. Throws bad_input for other words, failed environment where there is no GPU.
 void choose_test_device(const std::string& word);
+// For the main function, at its end: a GPU's libraries are not to be called when the process ends.
+void release_test_device();
 
 }  // namespace lockstep::testing

@@ -26,5 +26,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::printf("On the device %s: %s\n", word.c_str(), lockstep::testing::test_device().name().c_str());
-  return RUN_ALL_TESTS();
+  const int result = RUN_ALL_TESTS();
+  lockstep::testing::release_test_device();
+  return result;
 }
