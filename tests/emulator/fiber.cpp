@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::size_t kGuard = 4096;
 constexpr std::size_t kStack = 256 << 10;  // of address space; pages that are never touched take no memory
+// Stacks begin at different offsets in a page, or the tops of all would share a few lines of the cache.
+constexpr std::size_t kColours = 64, kLine = 64;
 
 }  // namespace
 
@@ -67,7 +69,7 @@ void Fiber::prepare(void (*entry)(void*), void* argument) {
   __asan_unpoison_memory_region(mapping_ + kGuard, kStack);
   inside_fake_ = nullptr;
 #endif
-  auto* top = reinterpret_cast<std::uint64_t*>(mapping_ + kGuard + kStack);
+  auto* top = reinterpret_cast<std::uint64_t*>(mapping_ + kGuard + kStack - colour_ * kLine);
   *--top = 0;  // a call leaves the stack pointer 8 bytes off a multiple of 16
   *--top = 0;
   *--top = reinterpret_cast<std::uint64_t>(&lockstep_first_entry);
@@ -99,7 +101,7 @@ void Fiber::prepare(void (*entry)(void*), void* argument) {
   inside_fake_ = nullptr;
 #endif
   static_assert(sizeof(void*) == 8);
-  auto* first = reinterpret_cast<ucontext_t*>(mapping_ + kGuard + kStack - (sizeof(ucontext_t) + 63) / 64 * 64);
+  auto* first = reinterpret_cast<ucontext_t*>(mapping_ + kGuard + kStack - colour_ * kLine - (sizeof(ucontext_t) + 63) / 64 * 64);
   getcontext(first);
   first->uc_stack.ss_sp = mapping_ + kGuard;
   first->uc_stack.ss_size = static_cast<std::size_t>(reinterpret_cast<std::byte*>(first) - (mapping_ + kGuard));
@@ -115,7 +117,7 @@ void Fiber::prepare(void (*entry)(void*), void* argument) {
 
 #endif
 
-Fiber::Fiber() {
+Fiber::Fiber(unsigned number) : colour_(number % kColours) {
   void* data = mmap(nullptr, kGuard + kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED || mprotect(data, kGuard, PROT_NONE) != 0) environment_failed("mmap of a fiber's stack failed");
   mapping_ = static_cast<std::byte*>(data);

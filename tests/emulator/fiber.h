@@ -8,7 +8,8 @@ namespace lockstep::emulator {
 
 class Fiber {
  public:
-  Fiber();
+  // Fibers that run by turns have different numbers.
+  explicit Fiber(unsigned number);
   ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
@@ -23,6 +24,7 @@ class Fiber {
  private:
   static void begin(Fiber* fiber);
 
+  std::size_t colour_;
   std::byte* mapping_;  // a page that nobody may touch, then the stack
   void* inside_ = nullptr;   // stack pointers of the two sides, while they wait
   void* outside_ = nullptr;

@@ -24,8 +24,9 @@ constexpr unsigned kLanes = 32;
 constexpr unsigned kMostThreads = 1024;
 
 std::string place(const std::source_location& where) { return text(where.file_name(), ":", where.line()); }
+// A kernel and all that it calls are of one source file, so the names are the same text too.
 bool same_place(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::string_view(a.file_name()) == b.file_name();
+  return a.line() == b.line() && a.column() == b.column() && a.file_name() == b.file_name();
 }
 std::string to_string(const uint3& index) { return text("(", index.x, ", ", index.y, ", ", index.z, ")"); }
 std::string hexadecimal(unsigned mask) {
@@ -212,9 +213,9 @@ void Grid::barrier(const std::source_location& where) {
   self.where = where;
   if (at_barrier_++ == 0) {
     barrier_at_ = where;
-  } else {
-    require(same_place(where, barrier_at_), "__syncthreads at two places: thread ", to_string(threadIdx), " of block ",
-            to_string(blockIdx), " at ", place(where), ", another at ", place(barrier_at_));
+  } else if (!same_place(where, barrier_at_)) {
+    broken_invariant("__syncthreads at two places: thread ", to_string(threadIdx), " of block ", to_string(blockIdx),
+                     " at ", place(where), ", another at ", place(barrier_at_));
   }
   if (at_barrier_ == size_ - exited_) release_barrier();
   wait();
@@ -227,8 +228,10 @@ void Grid::release_barrier() {
 
 std::uint64_t Grid::collective(const Contribution& contribution, const std::source_location& where) {
   const unsigned warp = current_ / kLanes, lane = current_ % kLanes;
-  require(contribution.mask >> lane & 1u, "thread ", to_string(threadIdx), " of block ", to_string(blockIdx), " at ",
-          place(where), " is not in the mask ", hexadecimal(contribution.mask), " of its warp's collective");
+  if (!(contribution.mask >> lane & 1u)) {
+    broken_invariant("thread ", to_string(threadIdx), " of block ", to_string(blockIdx), " at ", place(where),
+                     " is not in the mask ", hexadecimal(contribution.mask), " of its warp's collective");
+  }
   Thread& self = threads_[current_];
   self.waits = Waits::kCollective;
   self.contribution = contribution;
@@ -257,18 +260,19 @@ bool Grid::complete(unsigned warp, unsigned lane) {
   for (unsigned i = 0; i < kLanes; ++i) {
     if (!(members >> i & 1u)) continue;
     const Contribution& theirs = lanes[i].contribution;
-    require(theirs.kind == mine.kind && theirs.mask == mine.mask && same_place(lanes[i].where, lanes[lane].where),
-            "the lanes of a warp of block ", to_string(blockIdx), " meet in different collectives: lane ", lane, " at ",
-            place(lanes[lane].where), " with mask ", hexadecimal(mine.mask), ", lane ", i, " at ", place(lanes[i].where),
-            " with mask ", hexadecimal(theirs.mask));
+    if (theirs.kind != mine.kind || theirs.mask != mine.mask || !same_place(lanes[i].where, lanes[lane].where)) {
+      broken_invariant("the lanes of a warp of block ", to_string(blockIdx), " meet in different collectives: lane ", lane,
+                       " at ", place(lanes[lane].where), " with mask ", hexadecimal(mine.mask), ", lane ", i, " at ",
+                       place(lanes[i].where), " with mask ", hexadecimal(theirs.mask));
+    }
     if (theirs.value != 0) ballot |= 1u << i;
   }
   for (unsigned i = 0; i < kLanes; ++i) {
     if (!(members >> i & 1u)) continue;
     const unsigned source = lanes[i].contribution.source;
-    if (mine.kind == Collective::kShuffle) {
-      require(members >> source & 1u, "lane ", i, " of a warp of block ", to_string(blockIdx), " at ",
-              place(lanes[i].where), " reads lane ", source, ", which is not there");
+    if (mine.kind == Collective::kShuffle && !(members >> source & 1u)) {
+      broken_invariant("lane ", i, " of a warp of block ", to_string(blockIdx), " at ", place(lanes[i].where),
+                       " reads lane ", source, ", which is not there");
     }
     lanes[i].result = mine.kind == Collective::kShuffle ? lanes[source].contribution.value : ballot;
   }
@@ -307,7 +311,7 @@ void Grid::forget_fibers() {
 
 Fiber* Grid::idle_fiber() {
   if (idle_.empty()) {
-    fibers_.push_back(std::make_unique<Fiber>());
+    fibers_.push_back(std::make_unique<Fiber>(static_cast<unsigned>(fibers_.size())));
     fibers_.back()->prepare([](void* grid) { static_cast<Grid*>(grid)->run_threads_here(); }, this);
     return fibers_.back().get();
   }
