@@ -11,6 +11,7 @@ namespace lockstep::testing {
 namespace {
 
 struct Chosen {
+  std::function<std::unique_ptr<Device>()> make;
   std::unique_ptr<Device> device;
   KernelRegistry registry;
 };
@@ -25,7 +26,7 @@ void choose_gpu(Chosen& both) {
   std::string why;
   const GpuBackend* backend = open_gpu_module(module, why);
   if (backend == nullptr || backend->device_count(why) == 0) environment_failed("there is no GPU to test on: ", why);
-  both.device = backend->make_device(0, {});
+  both.make = [backend] { return backend->make_device(0, {}); };
   using Register = void (*)(KernelRegistry*);
   reinterpret_cast<Register>(find_in_gpu_module(module, "lockstep_register_cuda_kernels"))(&both.registry);
 }
@@ -36,17 +37,20 @@ void choose_test_device(const std::string& word) {
   Chosen& both = chosen();
   require(both.device == nullptr, "the device of the tests is chosen twice");
   if (word == "cpu") {
-    both.device = std::make_unique<CpuDevice>();
+    both.make = [] { return std::make_unique<CpuDevice>(); };
     register_cpu_kernels(both.registry);
   } else if (word == "emulated") {
-    both.device = std::make_unique<EmulatedDevice>();
+    both.make = [] { return std::make_unique<EmulatedDevice>(); };
     register_emulated_kernels(both.registry);
   } else if (word == "cuda") {
     choose_gpu(both);
   } else {
     bad_input("--device=", word, ": expected cpu, emulated or cuda");
   }
+  both.device = both.make();
 }
+
+std::unique_ptr<Device> make_test_device() { return chosen().make(); }
 
 void release_test_device() { chosen() = {}; }
 

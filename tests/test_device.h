@@ -5,6 +5,9 @@
 // Programs of lockstep_device_test (cmake/LockstepTest.cmake) have the main function that reads it.
 #pragma once
 
+#include <memory>
+#include <string>
+
 #include "core/device/device.h"
 #include "core/kernel/kernel.h"
 
@@ -13,6 +16,9 @@ namespace lockstep::testing {
 Device& test_device();
 // The kernels of all ops for that device.
 const KernelRegistry& test_registry();
+
+// One more device of that kind, for a worker of its own.
+std::unique_ptr<Device> make_test_device();
 
 // For the main function: chooses the device. Throws bad_input for other words, failed environment where there is no GPU.
 void choose_test_device(const std::string& word);

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <map>
 
+#include "tests/test_device.h"
+
 namespace lockstep::testing {
 
 std::vector<float> hashed_values(std::int64_t count, std::uint32_t salt, double scale) {
@@ -50,12 +52,24 @@ Config config_from(const std::string& toml) {
   return read_config(*parse_toml(toml, "test.toml"), layers);
 }
 
+std::unique_ptr<Worker> test_worker(std::unique_ptr<Communicator> communicator, int threads) {
+  if (test_device().kind() == DeviceKind::kCpu) return std::make_unique<Worker>(std::move(communicator), threads);
+  WorkerDevice device;
+  device.device = make_test_device();
+  device.workers = communicator->size();
+  device.register_kernels = [](KernelRegistry& kernels, Communicator&, Device&) -> std::shared_ptr<void> {
+    kernels = test_registry();
+    return nullptr;
+  };
+  return std::make_unique<Worker>(std::move(communicator), threads, std::move(device));
+}
+
 SmallTraining::SmallTraining(const std::string& toml, std::shared_ptr<const Dataset> train,
                              std::unique_ptr<Communicator> communicator,
                              std::shared_ptr<const Dataset> test)
     : config_(config_from(toml)) {
   if (!communicator) communicator = make_single_communicator();
-  worker_ = std::make_unique<Worker>(std::move(communicator), static_cast<int>(config_.run.threads));
+  worker_ = test_worker(std::move(communicator), static_cast<int>(config_.run.threads));
   data_ = run_data_from(config_, whole(std::move(train)), test ? whole(std::move(test)) : Subset{});
   training_ = std::make_unique<Training>(*worker_, config_, data_, PipelineOptions{});
   training_->initialize();

@@ -41,6 +41,9 @@ class SmallTraining {
   std::unique_ptr<Training> training_;
 };
 
+// A worker on the device of the tests (tests/test_device.h). Several exchange through the host where that is no CPU.
+std::unique_ptr<Worker> test_worker(std::unique_ptr<Communicator> communicator, int threads);
+
 // Models as [[layer]] tables: "mlp", "cnn", "residual" of training_losses.py, and "everything" with dropout and batch
 // normalisation.
 std::string layers_of(const std::string& model);
