@@ -361,13 +361,15 @@ void Training::begin_step() {
   if (trace_ != nullptr && trace_->recording()) trace_->record(data_name_, Track::kPhase, start, filled);
   bound.executor.run();
   result.data_seconds = static_cast<double>(filled - start) * 1e-9;
-  under_way_.push_back({&bound, bound.executor.runs() - 1, result});
+  under_way_[static_cast<std::size_t>(steps_begun_) % under_way_.size()] = {&bound, bound.executor.runs() - 1, result};
+  ++steps_begun_;
+  ++steps_under_way_;
 }
 
 StepResult Training::finish_step() {
-  require(!under_way_.empty(), "no step is under way");
-  const UnderWay oldest = under_way_.front();
-  under_way_.pop_front();
+  require(steps_under_way_ > 0, "no step is under way");
+  const UnderWay& oldest = under_way_[static_cast<std::size_t>(steps_begun_ - steps_under_way_) % under_way_.size()];
+  --steps_under_way_;
   Executor& executor = oldest.bound->executor;
   StepResult result = oldest.result;
   result.loss = executor.followed(oldest.run, 0);
@@ -383,7 +385,7 @@ StepResult Training::finish_step() {
 
 // What was launched after a step that was not finite has changed nothing (sticky_gradient_scale); after this, steps do.
 void Training::forget_what_follows() {
-  under_way_.clear();
+  steps_under_way_ = 0;
   if (!states_.contains(kHaltedState)) return;
   worker_.device().synchronize();
   const float no = 0;

@@ -4,7 +4,7 @@
 // All ranks of a world make the same calls in the same order.
 #pragma once
 
-#include <deque>
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -80,7 +80,7 @@ class Training {
   void begin_step();
   // REQUIRES: steps_under_way() > 0.
   StepResult finish_step();
-  int steps_under_way() const { return static_cast<int>(under_way_.size()); }
+  int steps_under_way() const { return steps_under_way_; }
   // How many steps it pays to launch before the result of the one before is known.
   int steps_ahead() const { return worker_.device().queues_work() ? QueuedPlan::kRunsAhead : 0; }
   // The number from 1 of the step that begin_step() launches.
@@ -179,7 +179,9 @@ class Training {
     std::int64_t run = 0;  // of the executor
     StepResult result;
   };
-  std::deque<UnderWay> under_way_;
+  std::array<UnderWay, QueuedPlan::kRunsAhead + 1> under_way_;  // a ring
+  int steps_under_way_ = 0;
+  std::int64_t steps_begun_ = 0;  // so far, for the ring
   BoundPlan* reading_ = nullptr;  // may still read the batch that was given to it last
   std::int64_t spoilt_step_ = 0;
   Trace* trace_ = nullptr;

@@ -184,15 +184,14 @@ void QueuedPlan::run_on_host(std::size_t step, Slot& slot) {
 // ---- Results -----------------------------------------------------------------------------------
 
 void QueuedPlan::send_results(Slot& slot) {
-  std::vector<Transfer> transfers;
   for (std::size_t i = 0; i < followed_.size(); ++i) {
-    transfers.push_back({slot.results.at((kStamps + i) * kNumber), followed_[i], sizeof(float)});
+    leaving_.push_back({slot.results.at((kStamps + i) * kNumber), followed_[i], sizeof(float)});
   }
   if (!slot.timed_by_host) {
     device_.stamp(StreamKind::kCompute, stamps_.at(kEnd * kNumber));
-    transfers.push_back({slot.results.data(), stamps_.data(), kStamps * kNumber});
+    leaving_.push_back({slot.results.data(), stamps_.data(), kStamps * kNumber});
   }
-  copy(transfers);
+  copy(leaving_);
   slot.finished->record(StreamKind::kCompute);
 }
 

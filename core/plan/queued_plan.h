@@ -97,7 +97,7 @@ class QueuedPlan {
   bool open_ = false;  // the slot of the next run is free, and being filled
   bool lands_ = false;  // inputs of the next run are on the copy stream
   std::vector<Memory> landing_;  // by input, of the device: where large inputs arrive while the step before runs
-  std::vector<Transfer> arriving_;
+  std::vector<Transfer> arriving_, leaving_;
   std::vector<const void*> followed_;
   Memory stamps_;
   std::unique_ptr<Event> landed_, taken_, begun_beside_;
