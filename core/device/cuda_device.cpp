@@ -205,6 +205,16 @@ cudnnHandle_t CudaDevice::dnn(void* stream) {
   return dnn_[i];
 }
 
+AlgorithmCache& CudaDevice::algorithms() {
+  if (algorithms_ == nullptr) {
+    algorithms_ = std::make_unique<AlgorithmCache>(
+        text(properties_.name, ", compute capability ", properties_.major, ".", properties_.minor, ", ",
+             properties_.multiProcessorCount, " multiprocessors, cuBLASLt ", cublasLtGetVersion(), ", cuDNN ",
+             cudnnGetVersion()));
+  }
+  return *algorithms_;
+}
+
 void* CudaDevice::allocate_bytes(std::size_t bytes, MemoryKind kind) {
   select();
   const bool staging = kind == MemoryKind::kStaging;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "core/device/algorithm_cache.h"
 #include "core/device/cuda_check.h"
 #include "core/device/gpu_module.h"
 
@@ -47,6 +48,8 @@ class CudaDevice final : public Device {
   cublasLtHandle_t blas();
   // One handle for each stream.
   cudnnHandle_t dnn(void* stream);
+  // What was chosen on this GPU with these versions of the libraries.
+  AlgorithmCache& algorithms();
 
   // Until the event is done. Calls look() now and then.
   void wait_for(cudaEvent_t event) const;
@@ -63,6 +66,7 @@ class CudaDevice final : public Device {
   std::array<std::unique_ptr<Event>, kStreams> ends_;  // for synchronize()
   cublasLtHandle_t blas_ = nullptr;
   std::array<cudnnHandle_t, kStreams> dnn_{};
+  std::unique_ptr<AlgorithmCache> algorithms_;
 };
 
 // One launch for several small copies: of memory of the device, or of the host where it is page-locked.
