@@ -143,4 +143,34 @@ std::map<std::string, std::vector<double>> run_graph(
   return results;
 }
 
+std::vector<std::vector<double>> run_op(const Op& op, const OpRun& run, const KernelRegistry& registry, Device& device,
+                                        const std::vector<std::vector<double>>& values) {
+  std::vector<Memory> memory;
+  auto place = [&](const TensorType& type) -> void* {
+    memory.push_back(device.allocate(type.bytes() + run.offset));
+    fill_with_garbage(device, memory.back());
+    return memory.back().at(run.offset);
+  };
+  std::vector<void*> in, out;
+  for (std::size_t i = 0; i < run.inputs.size(); ++i) {
+    in.push_back(place(run.inputs[i]));
+    const Bytes bytes = encode(values.at(i), run.inputs[i].dtype);
+    if (!bytes.empty()) device.copy_in(in.back(), bytes.data(), bytes.size());
+  }
+  for (const TensorType& type : run.outputs) out.push_back(place(type));
+  if (run.in_place) out.at(0) = in.at(0);
+  const Kernel kernel = registry.make({op, run.inputs, run.outputs, device});
+  const Memory workspace = device.allocate(kernel.workspace_bytes);
+  fill_with_garbage(device, workspace);
+  kernel.run({in.data(), out.data(), workspace.data(), device.stream(StreamKind::kCompute)});
+  device.synchronize();
+  std::vector<std::vector<double>> results;
+  for (std::size_t j = 0; j < out.size(); ++j) {
+    Bytes bytes(run.outputs[j].bytes());
+    if (!bytes.empty()) device.copy_out(bytes.data(), out[j], bytes.size());
+    results.push_back(decode(bytes.data(), run.outputs[j]));
+  }
+  return results;
+}
+
 }  // namespace lockstep::testing

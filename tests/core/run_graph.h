@@ -24,4 +24,15 @@ std::map<std::string, std::vector<double>> run_graph(
     const Graph& graph, const KernelRegistry& registry, Device& device,
     const std::map<std::string, std::vector<double>>& feeds);
 
+// How an op is run by itself.
+struct OpRun {
+  std::vector<TensorType> inputs, outputs;
+  bool in_place = false;    // the first output is computed in the memory of the first input
+  std::size_t offset = 0;   // every tensor begins so many bytes behind aligned memory
+};
+
+// The values of the outputs.
+std::vector<std::vector<double>> run_op(const Op& op, const OpRun& run, const KernelRegistry& registry, Device& device,
+                                        const std::vector<std::vector<double>>& values);
+
 }  // namespace lockstep::testing
