@@ -84,6 +84,7 @@ ValueId tanh(Graph& graph, ValueId x, const std::string& name = "");
 ValueId gelu(Graph& graph, ValueId x, bool approximate = false, const std::string& name = "");
 
 void register_activation_cpu(KernelRegistry& registry);
+void register_activation_cuda(KernelRegistry& registry);
 void register_activation_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

@@ -36,6 +36,7 @@ ValueId bias(Graph& graph, ValueId x, ValueId b, const std::string& name = "");
 ValueId bias_backward(Graph& graph, ValueId dy, const std::string& name = "");
 
 void register_bias_cpu(KernelRegistry& registry);
+void register_bias_cuda(KernelRegistry& registry);
 void register_bias_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

@@ -67,6 +67,7 @@ ValueId divide(Graph& graph, ValueId a, ValueId b, const std::string& name = "")
 ValueId scale(Graph& graph, ValueId x, double factor, const std::string& name = "");
 
 void register_binary_cpu(KernelRegistry& registry);
+void register_binary_cuda(KernelRegistry& registry);
 void register_binary_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

@@ -11,6 +11,7 @@
 #include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -88,10 +89,7 @@ Point at(const Activation& function, double x) {
   graph.output("y", out);
   const ValueId saved = function.gradient_from_output() ? out : in;
   graph.output("dx", graph.add(std::make_shared<ActivationBackwardOp>(function), {dy, saved}));
-  KernelRegistry registry;
-  register_activation_cpu(registry);
-  CpuDevice device;
-  auto found = run_graph(graph, registry, device, {{"x", {x}}, {"dy", {1.0}}});
+  auto found = run_graph(graph, test_registry(), test_device(), {{"x", {x}}, {"dy", {1.0}}});
   return {found["y"][0], found["dx"][0]};
 }
 
@@ -131,20 +129,32 @@ TEST(Activation, TraitsAndAttributesSayWhatItIs) {
   EXPECT_EQ(ActivationOp({ActivationKind::kGeluApproximate}).to_string(), "gelu[approximate=true]");
 }
 
+// In the memory of the input, by several threads, and in memory that is not aligned.
 TEST(Activation, ComputesInPlaceAndInPieces) {
-  KernelRegistry registry;
-  register_activation_cpu(registry);
-  constexpr std::int64_t kCount = 100001;  // several threads' worth, odd
-  const std::vector<TensorType> types = {{DType::kF32, {kCount}}};
-  for (const auto& [name, activation] : all()) {
-    const ActivationOp op(activation);
-    std::vector<float> x(kCount), alone(kCount);
-    for (std::int64_t i = 0; i < kCount; ++i) x[i] = static_cast<float>(i % 1999) / 200 - 5;
-    CpuDevice one(1), two(2);
-    void *in = x.data(), *out = alone.data();
-    registry.make({op, types, types, one}).run({&in, &out, nullptr, nullptr});
-    registry.make({op, types, types, two}).run({&in, &in, nullptr, nullptr});
-    EXPECT_EQ(x, alone) << name;
+  KernelRegistry of_cpu;
+  register_activation_cpu(of_cpu);
+  CpuDevice three(3);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    constexpr std::int64_t kCount = 100001;  // several threads' worth, odd
+    const TensorType type{dtype, {kCount}};
+    Tensors values(2);
+    for (std::int64_t i = 0; i < kCount; ++i) {
+      values[0].push_back(static_cast<float>(i % 1999) / 200 - 5);
+      values[1].push_back(static_cast<float>(i % 911) / 911);
+    }
+    for (const auto& [name, activation] : all()) {
+      SCOPED_TRACE(name);
+      auto expect_equal = [&](const Op& op, const std::vector<TensorType>& in) {
+        auto run = [&](const OpRun& how) { return run_op(op, how, test_registry(), test_device(), values); };
+        const Tensors alone = run({in, {type}});
+        EXPECT_EQ(run({.inputs = in, .outputs = {type}, .in_place = true}), alone);
+        EXPECT_EQ(run({.inputs = in, .outputs = {type}, .offset = 4}), alone);
+        const OpRun in_place{.inputs = in, .outputs = {type}, .in_place = true};
+        EXPECT_EQ(run_op(op, in_place, of_cpu, three, values), run_op(op, {in, {type}}, of_cpu, three, values));
+      };
+      expect_equal(ActivationOp(activation), {type});
+      expect_equal(ActivationBackwardOp(activation), {type, type});
+    }
   }
 }
 

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "core/base/error.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -39,34 +39,48 @@ TEST(Bias, TakesNoRows) {
   const ValueId b = graph.input("b", {DType::kF32, {3}});
   graph.output("y", bias(graph, x, b));
   graph.output("db", bias_backward(graph, x));
-  KernelRegistry registry;
-  register_bias_cpu(registry);
-  CpuDevice device;
-  auto found = run_graph(graph, registry, device, {{"x", {}}, {"b", {1, 2, 3}}});
+  auto found = run_graph(graph, test_registry(), test_device(), {{"x", {}}, {"b", {1, 2, 3}}});
   EXPECT_TRUE(found["y"].empty());
   EXPECT_EQ(found["db"], (std::vector<double>{0, 0, 0}));
 }
 
 // Whole numbers, whose sums are exact in f32 in any order.
-TEST(Bias, GradientSumsEveryRowOnceWithAnyThreads) {
-  KernelRegistry registry;
-  register_bias_cpu(registry);
-  for (const Shape& shape : {Shape{70001, 3}, Shape{8191, 40}, Shape{101, 1500}, Shape{1, 70000}}) {
-    const std::int64_t rows = shape[0], columns = shape[1];
-    std::vector<float> dy(rows * columns), expected(columns, 0.0f), found(columns, -1.0f);
-    for (std::int64_t i = 0; i < rows * columns; ++i) {
-      dy[i] = static_cast<float>(i * 7 % 11 - 5);
-      expected[i % columns] += dy[i];
+TEST(Bias, GradientSumsEveryRowOnce) {
+  KernelRegistry of_cpu;
+  register_bias_cpu(of_cpu);
+  const BiasBackwardOp op;
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : {Shape{70001, 3}, Shape{8191, 40}, Shape{101, 1500}, Shape{1, 70000}, Shape{40003, 1},
+                               Shape{3001, 136}, Shape{2, 2048}}) {
+      SCOPED_TRACE(text(name_of(dtype), shape));
+      const std::int64_t columns = shape[1];
+      Tensors dy(1), expected = {std::vector<double>(columns, 0.0)};
+      for (std::int64_t i = 0; i < shape.elements(); ++i) {
+        dy[0].push_back(static_cast<double>(i * 7 % 11 - 5));
+        expected[0][i % columns] += dy[0].back();
+      }
+      const OpRun run{{{dtype, shape}}, {{DType::kF32, {columns}}}};
+      EXPECT_EQ(run_op(op, run, test_registry(), test_device(), dy), expected);
+      for (const int threads : {2, 3}) {
+        CpuDevice many(threads);
+        EXPECT_EQ(run_op(op, run, of_cpu, many, dy), expected) << threads << " threads";
+      }
     }
-    const std::vector<TensorType> in = {{DType::kF32, shape}}, out = {{DType::kF32, {columns}}};
-    for (const int threads : {1, 2, 3}) {
-      CpuDevice device(threads);
-      const BiasBackwardOp op;
-      const Kernel kernel = registry.make({op, in, out, device});
-      const Memory workspace = device.allocate(kernel.workspace_bytes);
-      void *from = dy.data(), *to = found.data();
-      kernel.run({&from, &to, workspace.data(), nullptr});
-      EXPECT_EQ(found, expected) << shape << " with " << threads << " threads";
+  }
+}
+
+// 0.1 is not exact, so another order of the additions would show.
+TEST(Bias, GradientHasTheSameBitsInUnalignedMemory) {
+  const BiasBackwardOp op;
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : {Shape{9001, 64}, Shape{300, 24}, Shape{40, 1032}, Shape{77, 5}}) {
+      SCOPED_TRACE(text(name_of(dtype), shape));
+      Tensors dy(1);
+      for (std::int64_t i = 0; i < shape.elements(); ++i) dy[0].push_back(0.1 * static_cast<double>(i % 97));
+      OpRun run{{{dtype, shape}}, {{DType::kF32, {shape[1]}}}};
+      const Tensors aligned = run_op(op, run, test_registry(), test_device(), dy);
+      run.offset = 4;
+      EXPECT_EQ(run_op(op, run, test_registry(), test_device(), dy), aligned);
     }
   }
 }

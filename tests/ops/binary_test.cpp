@@ -8,9 +8,9 @@
 
 #include "core/base/error.h"
 #include "core/passes/autodiff.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -104,10 +104,7 @@ TEST(Binary, OneInputTwiceGetsBothGradients) {
   const ValueId dy = graph.input("dy", {DType::kF32, {2}});
   const auto gradients = differentiate(graph, std::vector{y}, std::vector{dy}, std::vector{x});
   graph.output("dx", gradients[0]);
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice device;
-  auto found = run_graph(graph, registry, device, {{"x", {3, -5}}, {"dy", {1, 2}}});
+  auto found = run_graph(graph, test_registry(), test_device(), {{"x", {3, -5}}, {"dy", {1, 2}}});
   EXPECT_EQ(found["dx"], (std::vector<double>{6, -20}));
 }
 
@@ -116,31 +113,33 @@ TEST(Binary, DivisionIsThatOfIeee) {
   const ValueId a = graph.input("a", {DType::kF32, {3}});
   const ValueId b = graph.input("b", {DType::kF32, {}});
   graph.output("y", divide(graph, a, b));
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice device;
-  const auto y = run_graph(graph, registry, device, {{"a", {1, 0, -1}}, {"b", {0}}})["y"];
+  const auto y = run_graph(graph, test_registry(), test_device(), {{"a", {1, 0, -1}}, {"b", {0}}})["y"];
   EXPECT_EQ(y[0], std::numeric_limits<double>::infinity());
   EXPECT_TRUE(std::isnan(y[1]));
   EXPECT_EQ(y[2], -std::numeric_limits<double>::infinity());
 }
 
-// Several threads and computing in the memory of the first input give the same bits.
+// Several threads, computing in the memory of the first input and memory that is not aligned give the same bits.
 TEST(Binary, ComputesInPlaceAndInPieces) {
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  for (const Shape& second : {Shape{513, 100}, Shape{100}, Shape{513, 1}, Shape{}}) {
-    const BinaryOp op(BinaryKind::kAdd, BinaryShapes::kBroadcast);
-    const std::vector<TensorType> in = {{DType::kF32, {513, 100}}, {DType::kF32, second}};
-    const std::vector<TensorType> out = {{DType::kF32, {513, 100}}};
-    std::vector<float> a(51300), b(second.elements()), y(51300);
-    for (std::size_t i = 0; i < a.size(); ++i) a[i] = 0.1f * static_cast<float>(i);
-    for (std::size_t i = 0; i < b.size(); ++i) b[i] = 0.7f * static_cast<float>(i);
-    CpuDevice one(1), three(3);
-    void *inputs[] = {a.data(), b.data()}, *to = y.data();
-    registry.make({op, in, out, one}).run({inputs, &to, nullptr, nullptr});
-    registry.make({op, in, out, three}).run({inputs, inputs, nullptr, nullptr});
-    EXPECT_EQ(a, y) << second;
+  KernelRegistry of_cpu;
+  register_binary_cpu(of_cpu);
+  CpuDevice one(1), three(3);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const TensorType type{dtype, {513, 100}};
+    for (const Shape& second : {Shape{513, 100}, Shape{100}, Shape{513, 1}, Shape{}}) {
+      SCOPED_TRACE(text(name_of(dtype), second));
+      const BinaryOp op(BinaryKind::kAdd, BinaryShapes::kBroadcast);
+      const std::vector<TensorType> in = {type, {dtype, second}};
+      Tensors values(2);
+      for (std::int64_t i = 0; i < type.elements(); ++i) values[0].push_back(0.1f * static_cast<float>(i % 1013));
+      for (std::int64_t i = 0; i < second.elements(); ++i) values[1].push_back(0.7f * static_cast<float>(i % 877));
+      const OpRun alone{in, {type}}, in_place{in, {type}, true}, unaligned{in, {type}, false, 4};
+      const Tensors y = run_op(op, alone, test_registry(), test_device(), values);
+      EXPECT_EQ(y, run_op(op, in_place, test_registry(), test_device(), values));
+      EXPECT_EQ(y, run_op(op, unaligned, test_registry(), test_device(), values));
+      EXPECT_EQ(y, run_op(op, alone, of_cpu, one, values));  // a sum has the same bits anywhere
+      EXPECT_EQ(y, run_op(op, in_place, of_cpu, three, values));
+    }
   }
 }
 
