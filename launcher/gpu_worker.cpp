@@ -2,14 +2,14 @@
 
 namespace lockstep {
 
-WorkerDevice gpu_worker(GpuBackend& backend, const GpuPlace& place, const Config& config) {
+WorkerDevice gpu_worker(const ChosenDevice& chosen, const GpuPlace& place, const Config& config) {
   const GpuOptions options{.tf32 = config.train.precision == TrainPrecision::kTF32};
   WorkerDevice out;
-  out.device = backend.make_device(place.index, options);
+  out.device = chosen.gpu->make_device(place.index, options);
   out.workers = place.workers;
-  out.register_kernels = [](KernelRegistry& kernels, Communicator&, Device&) -> std::shared_ptr<void> {
+  out.register_kernels = [module = chosen.module](KernelRegistry& kernels, Communicator&, Device&) -> std::shared_ptr<void> {
     using Register = void(KernelRegistry*);
-    reinterpret_cast<Register*>(find_in_gpu_module(gpu_module_path(), "lockstep_register_cuda_kernels"))(&kernels);
+    reinterpret_cast<Register*>(find_in_gpu_module(module, "lockstep_register_cuda_kernels"))(&kernels);
     return nullptr;
   };
   return out;

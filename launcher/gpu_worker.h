@@ -1,8 +1,8 @@
 // A worker's device on a GPU of this machine: the module's device, its kernels, and the exchange with other workers.
 #pragma once
 
-#include "core/device/gpu_module.h"
 #include "launcher/config.h"
+#include "launcher/device_choice.h"
 #include "launcher/worker.h"
 
 namespace lockstep {
@@ -14,6 +14,7 @@ struct GpuPlace {
   bool any_shared = false;
 };
 
-WorkerDevice gpu_worker(GpuBackend& backend, const GpuPlace& place, const Config& config);
+// REQUIRES: chosen.gpu is not null.
+WorkerDevice gpu_worker(const ChosenDevice& chosen, const GpuPlace& place, const Config& config);
 
 }  // namespace lockstep

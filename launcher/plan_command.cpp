@@ -117,7 +117,7 @@ int run_command(const PlanCommand& command, const ProgramContext& context) {
   const auto worker = device.gpu == nullptr
                           ? std::make_unique<Worker>(std::make_unique<PlannedWorld>(workers), threads)
                           : std::make_unique<Worker>(std::make_unique<PlannedWorld>(workers), threads,
-                                                     gpu_worker(*device.gpu, {.any_shared = true}, config));
+                                                     gpu_worker(device, {.any_shared = true}, config));
   const RunData data = open_run_data(config, *make_single_communicator());
   Training training(*worker, config, data, {command.print_after, command.disable_pass, &std::cout});
   const Plan& plan = training.training_plan();

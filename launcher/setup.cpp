@@ -129,7 +129,7 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
   if (device.gpu == nullptr) {
     setup->worker = std::make_unique<Worker>(std::move(communicator), threads);
   } else {
-    setup->worker = std::make_unique<Worker>(std::move(communicator), threads, gpu_worker(*device.gpu, {}, config));
+    setup->worker = std::make_unique<Worker>(std::move(communicator), threads, gpu_worker(device, {}, config));
   }
   Worker& worker = *setup->worker;
   if (worker.world_size() > 1) {

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "core/base/error.h"
+#include "launcher/gpu_worker.h"
 #include "launcher/weights/initial_weights.h"
 
 namespace lockstep {
@@ -82,7 +83,11 @@ Trainer::Trainer(const Model& model, const TrainerOptions& options,
     : config_(config_from(model, options)) {
   if (!communicator) communicator = make_single_communicator();
   print_ = options.print && communicator->rank() == 0;
-  worker_ = std::make_unique<Worker>(std::move(communicator), options.threads);
+  const ChosenDevice device =
+      choose_device(options.device, options.gpu_module.empty() ? gpu_module_path() : options.gpu_module);
+  worker_ = device.gpu == nullptr
+                ? std::make_unique<Worker>(std::move(communicator), options.threads)
+                : std::make_unique<Worker>(std::move(communicator), options.threads, gpu_worker(device, {}, config_));
 }
 
 Trainer::~Trainer() = default;

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 
+#include "launcher/device_choice.h"
 #include "launcher/fit.h"
 
 namespace lockstep {
@@ -29,6 +30,9 @@ struct TrainerOptions {
   bool bf16 = false;
   std::uint64_t seed = 42;
   int threads = 1;
+  // Where it computes. `gpu_module`: the installed lockstep_cuda.so; empty: ../lib/lockstep_cuda.so from the program's folder.
+  DeviceChoice device = DeviceChoice::kAuto;
+  std::string gpu_module = {};
   // Arrays of the datasets, and how the inputs are normalised.
   std::vector<std::string> inputs = {"x"};
   std::string target = "y";

@@ -74,6 +74,11 @@ CompileOptions Training::compile_options(const PipelineOptions& pipeline) const 
   options.fast_reduction = config_.train.reduction == ReductionKind::kFast;
   options.microbatches = microbatches_;
   options.lowering.streams = worker_.hides_exchange();
+  if (worker_.device().queues_work()) {  // a GPU, and what an event between two of its streams costs
+    options.lowering.flops = 1e13;
+    options.lowering.bytes = 1e12;
+    options.lowering.worth_another_thread = 5e-6;
+  }
   options.pipeline = pipeline;
   return options;
 }

@@ -303,7 +303,6 @@ class Lowering {
 
   // Rough seconds of the nodes before each, for the choice of streams.
   std::vector<double> work_before() const {
-    constexpr double kFlopsPerSecond = 5e10, kBytesPerSecond = 1e10;
     std::vector<double> out{0};
     for (NodeId id = 0; id < node_count(); ++id) {
       const Node& node = graph_.node(id);
@@ -311,7 +310,7 @@ class Lowering {
       double seconds = 0;
       if (!traits.communicates && !traits.view) {
         const double flops = node.op->flops(graph_.types(node.inputs), graph_.types(node.outputs));
-        seconds = std::max(flops / kFlopsPerSecond, static_cast<double>(bytes_of(node)) / kBytesPerSecond);
+        seconds = std::max(flops / options_.flops, static_cast<double>(bytes_of(node)) / options_.bytes);
       }
       out.push_back(out.back() + seconds);
     }

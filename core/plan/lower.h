@@ -38,6 +38,8 @@ class KernelCache {
 
 struct LowerOptions {
   bool streams = true;  // false: everything runs on the compute stream
+  // What the device does in a second, roughly: for the choice of streams.
+  double flops = 5e10, bytes = 1e10;
   // The least seconds of computation beside an exchange that make the communication stream worth its while, and the
   // least bytes for an exchange that nothing in the same run waits for.
   double worth_another_thread = 50e-6;
