@@ -1,0 +1,168 @@
+"""What the parts of gpu_check share: the programs of a build, commands with a time limit and a log, and the table.
+
+Every command gets a process group of its own and is ended with it; its output goes to OUT/<part>.log. Rows of the table
+are written to OUT/results.jsonl as they come, so nothing is lost where the whole is cut off.
+"""
+import dataclasses
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import tarfile
+import threading
+import time
+
+
+MOST_NOTES = 30
+
+
+@dataclasses.dataclass
+class Row:
+    """A line of the table. `ratio` is value over peer or limit, or the other way where less is better: more is better."""
+    part: str
+    name: str
+    value: str
+    peer: str = ""
+    ratio: str = ""
+    wanted: str = ""
+    ok: bool | None = None  # None: nothing was wanted
+
+
+@dataclasses.dataclass
+class Finished:
+    code: int | None  # None: it ran out of time and was ended
+    output: str
+    seconds: float
+
+    def said(self):
+        """In a few words how it ended, for a row of the table."""
+        if self.code is None:
+            return "out of time after %.0f s" % self.seconds
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        return "exit %d: %s" % (self.code, lines[-1][:100] if lines else "no output")
+
+
+def unpacked(build, out):
+    """The build's folder; an archive is unpacked beside the logs' folder first."""
+    build = pathlib.Path(build)
+    if build.is_dir():
+        return build.resolve()
+    folder = pathlib.Path(str(out.resolve()) + ".build")
+    with tarfile.open(build) as archive:
+        archive.extractall(folder)
+    return next(path.parent for path in sorted(folder.rglob("bin")) if path.is_dir())
+
+
+def environment_of(build):
+    """What programs of the build run with: this process' environment, after the build's env.sh where it has one."""
+    env = dict(os.environ)
+    script = build / "env.sh"
+    if script.exists():
+        command = "source %s >/dev/null && env -0" % shlex.quote(str(script))
+        text = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, check=True).stdout.decode()
+        env = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+    env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_pml="ob1",
+               OMPI_MCA_btl="self,vader,tcp", OMPI_MCA_rmaps_base_oversubscribe="1")
+    return env
+
+
+class Session:
+    def __init__(self, build, out, seconds):
+        self.out = pathlib.Path(out).resolve()
+        self.out.mkdir(parents=True, exist_ok=True)
+        for old in list(self.out.glob("*.log")) + list(self.out.glob("*.jsonl")):
+            old.unlink()
+        self.build = unpacked(build, self.out)
+        self.env = environment_of(self.build)
+        self.begin = time.monotonic()
+        self.end = self.begin + seconds
+        self.rows, self.notes, self.running = [], [], set()
+        self.lock = threading.Lock()
+
+    def left(self):
+        return max(0.0, self.end - time.monotonic())
+
+    def program(self, name):
+        for folder in ("bin", "tests"):
+            if (self.build / folder / name).exists():
+                return str(self.build / folder / name)
+        return None
+
+    def run(self, part, command, limit, env=None):
+        """Runs the command, with the build's environment unless another is given, for `limit` seconds at most."""
+        begin = time.monotonic()
+        limit = min(limit, self.left())
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   env=self.env if env is None else env, start_new_session=True, text=True,
+                                   errors="replace")
+        with self.lock:
+            self.running.add(process)
+        try:
+            output, _ = process.communicate(timeout=limit)
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            self.stop(process)
+            output, _ = process.communicate()
+            code = None
+        with self.lock:
+            self.running.discard(process)
+        finished = Finished(code, output, time.monotonic() - begin)
+        self.log(part, "$ %s\n%s[%s after %.1f s]\n" % (
+            " ".join(map(shlex.quote, command)), output, "exit %s" % code if code is not None else "out of time",
+            finished.seconds))
+        return finished
+
+    @staticmethod
+    def stop(process):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def stop_all(self):
+        with self.lock:
+            for process in self.running:
+                self.stop(process)
+
+    def log(self, part, text):
+        with self.lock, open(self.out / (part + ".log"), "a") as file:
+            file.write("== at %.1f s\n%s\n" % (time.monotonic() - self.begin, text))
+
+    def row(self, part, name, value, **more):
+        row = Row(part, name, value, **more)
+        with self.lock:
+            self.rows.append(row)
+            with open(self.out / "results.jsonl", "a") as file:
+                file.write(json.dumps(dataclasses.asdict(row)) + "\n")
+
+    def failed(self, part, name, why):
+        self.row(part, name, why, wanted="to run", ok=False)
+
+    def note(self, text):
+        """A line above the table."""
+        with self.lock:
+            self.notes.append(text)
+
+    def missed(self):
+        return [row for row in self.rows if row.ok is False]
+
+    def table(self):
+        header = Row("part", "name", "value", "limit or peer", "ratio", "wanted")
+        columns = ("name", "value", "peer", "ratio", "wanted")
+        width = {c: min(44, max(len(getattr(row, c)) for row in self.rows + [header])) for c in columns}
+        lines, part = [], None
+        for row in [header] + self.rows:
+            if row.part != part and row is not header:
+                part = row.part
+                lines.append("-- " + part)
+            state = {None: "", True: "ok", False: "MISSED"}[row.ok]
+            cells = [getattr(row, c).ljust(width[c]) if c == "name" else getattr(row, c).rjust(width[c]) for c in columns]
+            lines.append(("  ".join(cells) + "  " + state).rstrip())
+        lines.append("%d rows, %d as wanted, %d MISSED, %.0f s" % (
+            len(self.rows), sum(row.ok is True for row in self.rows), len(self.missed()), time.monotonic() - self.begin))
+        kept = self.notes[:MOST_NOTES]
+        if len(self.notes) > len(kept):
+            kept.append("... and %d more: see the logs" % (len(self.notes) - len(kept)))
+        return "\n".join(kept + lines)
