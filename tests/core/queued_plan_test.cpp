@@ -37,7 +37,7 @@ KernelEntry queued(const KernelRegistry& toys, const std::string& op, bool on_ho
               auto& device = static_cast<EmulatedDevice&>(*stream->device);
               if (!on_host) return device.queue(stream->kind, work);
               device.synchronize();
-              work();
+              device.with_open_memory(work);
             };
             return {kernel->name, run, kernel->workspace_bytes, on_host};
           },

@@ -11,15 +11,8 @@
 #include "tests/emulator/grid.h"
 #include "tests/emulator/include/cuda_runtime.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#endif
-
 namespace lockstep {
 namespace {
-
-// cudaMalloc promises more, but kernels are promised only kMemoryAlignment: odd multiples of it show who needs more.
-constexpr std::size_t kBefore = kMemoryAlignment;
 
 class EmulatedEvent final : public Event {
  public:
@@ -103,6 +96,7 @@ void EmulatedDevice::copy_in(void* device_to, const void* host_from, std::size_t
   refuse_in_recording("a copy from the host");
   if (bytes == 0) return;
   synchronize();
+  const DeviceMemory::Open open(memory_);
   std::memcpy(device_to, host_from, bytes);
 }
 
@@ -110,12 +104,16 @@ void EmulatedDevice::copy_out(void* host_to, const void* device_from, std::size_
   refuse_in_recording("a copy to the host");
   if (bytes == 0) return;
   synchronize();
+  const DeviceMemory::Open open(memory_);
   std::memcpy(host_to, device_from, bytes);
 }
 
 void EmulatedDevice::synchronize() {
   refuse_in_recording("waiting for the device");
-  finish_all(lanes_, rounds_++);
+  {
+    const DeviceMemory::Open open(memory_);
+    finish_all(lanes_, rounds_++);
+  }
   for (Lane& lane : lanes_) lane = {};
 }
 
@@ -156,10 +154,16 @@ void EmulatedDevice::hold(StreamKind stream, std::shared_ptr<Point> point) {
   append(stream, {{}, {}, std::move(point)});
 }
 
+// Whether the next item of the lane may not run yet.
+bool EmulatedDevice::blocked(const Lane& lane) {
+  const Item& item = lane.items[lane.next];
+  return item.held != nullptr && !item.held->done;
+}
+
 // Runs the next item of the lane, unless it is held: then returns false.
 bool EmulatedDevice::step(Lane& lane) {
+  if (blocked(lane)) return false;
   Item& item = lane.items[lane.next];
-  if (item.held != nullptr && !item.held->done) return false;
   if (item.passed != nullptr) {
     item.passed->time = monotonic_nanoseconds();
     item.passed->done = true;
@@ -192,7 +196,10 @@ void EmulatedDevice::finish(Lanes& lanes, const Point& point) {
 
 void EmulatedDevice::finish(const Point& point) {
   require(!point.recorded, "waiting for an event that was recorded in a recording");
-  finish(lanes_, point);
+  if (!point.done) {
+    const DeviceMemory::Open open(memory_);
+    finish(lanes_, point);
+  }
   hurry();
 }
 
@@ -202,6 +209,8 @@ void EmulatedDevice::hurry() {
   }
   if (!hurries_) return;
   Lane& lane = lanes_[static_cast<std::size_t>(*hurries_)];
+  if (lane.empty() || blocked(lane)) return;
+  const DeviceMemory::Open open(memory_);
   while (!lane.empty() && step(lane)) {
   }
 }
@@ -258,23 +267,15 @@ std::unique_ptr<Recording> EmulatedDevice::record(const std::function<void()>& w
 
 // ---- Memory --------------------------------------------------------------------------------------
 
-void* EmulatedDevice::allocate_bytes(std::size_t bytes, MemoryKind) {
+void* EmulatedDevice::allocate_bytes(std::size_t bytes, MemoryKind kind) {
+  if (kind == MemoryKind::kStaging) return allocate_staging(bytes);
   refuse_in_recording("allocating memory");
-  auto* block = static_cast<std::byte*>(std::aligned_alloc(2 * kBefore, (kBefore + bytes + 2 * kBefore - 1) & ~(2 * kBefore - 1)));
-  if (block == nullptr) return nullptr;
-  std::memset(block, 0, kBefore + bytes);
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_poison_memory_region(block, kBefore);
-#endif
-  return block + kBefore;
+  return memory_.allocate(bytes);
 }
 
-void EmulatedDevice::free_bytes(void* data, std::size_t, MemoryKind) {
-  auto* block = static_cast<std::byte*>(data) - kBefore;
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(block, kBefore);
-#endif
-  std::free(block);
+void EmulatedDevice::free_bytes(void* data, std::size_t bytes, MemoryKind kind) {
+  if (kind == MemoryKind::kStaging) return free_staging(data, bytes);
+  memory_.free(data);
 }
 
 }  // namespace lockstep

@@ -6,6 +6,9 @@
 // chosen that hurries: its work runs as soon as the events allow, ahead of what the others were given earlier; whoever
 // forgets to hold it finds its memory overwritten too early.
 //
+// Its memory is closed while none of its work runs: the host that touches it gets a segmentation fault, and so does a
+// kernel outside of its memory (device_memory.h).
+//
 // What CUDA does not allow in a recording throws here too: copies from and to the host, waiting, allocating, and streams
 // that do not begin and end with the compute stream.
 #pragma once
@@ -15,6 +18,7 @@
 #include <vector>
 
 #include "core/device/device.h"
+#include "tests/emulator/device_memory.h"
 
 // What Launch::stream points to.
 struct CUstream_st {
@@ -41,11 +45,16 @@ class EmulatedDevice final : public Device {
   void* stream(StreamKind kind) override { return &streams_[static_cast<std::size_t>(kind)]; }
   std::unique_ptr<Event> make_event(bool for_timing = false) override;
   void copy(StreamKind stream, std::span<const Transfer> transfers) override;
-  void stamp(StreamKind stream, void* to);
+  void stamp(StreamKind stream, void* to) override;
   std::unique_ptr<Recording> record(const std::function<void()>& work) override;
 
   // Work that kernels queue (the emulated CUDA runtime).
   void queue(StreamKind stream, std::function<void()> work);
+  // For tests whose kernels stand for transfers: `work` touches memory of the device from the host.
+  void with_open_memory(const std::function<void()>& work) {
+    const DeviceMemory::Open open(memory_);
+    work();
+  }
   std::uint64_t next_launch() { return launches_++; }
 
   // ---- For the events of the device -------------------------------------------------------------
@@ -82,12 +91,14 @@ class EmulatedDevice final : public Device {
   void free_bytes(void* data, std::size_t bytes, MemoryKind kind) override;
 
   void append(StreamKind stream, Item item);
+  static bool blocked(const Lane& lane);
   static bool step(Lane& lane);
   static void finish_all(Lanes& lanes, std::size_t first);
   static void finish(Lanes& lanes, const Point& point);
   static void check_joined(const Lanes& lanes);
   void hurry();
 
+  DeviceMemory memory_;
   std::optional<StreamKind> hurries_;
   std::array<CUstream_st, kStreams> streams_;
   Lanes lanes_;

@@ -278,6 +278,31 @@ TEST_F(EmulatorTest, ShufflesInDivergentCode) {
   EXPECT_NE(found.find("which is not there"), std::string::npos) << found;
 }
 
+// ---- Memory --------------------------------------------------------------------------------------
+
+__global__ void write_at(char* data, long long offset) { data[offset] = 1; }
+
+TEST_F(EmulatorTest, TheHostDoesNotTouchMemoryOfTheDevice) {
+  const Memory memory = device_.allocate(100);
+  auto* data = static_cast<char*>(memory.data());
+  run(1, 1, write_at, data, 99LL);
+  char out = 0;
+  device_.copy_out(&out, data + 99, 1);
+  EXPECT_EQ(out, 1);
+  device_.copy_out(&out, data + 98, 1);
+  EXPECT_EQ(out, 0);
+  EXPECT_DEATH(data[99] = 2, "perhaps the host touches memory of the emulated GPU");
+  const Memory staging = device_.allocate(100, MemoryKind::kStaging);
+  static_cast<char*>(staging.data())[99] = 2;
+}
+
+TEST_F(EmulatorTest, AKernelStaysInItsMemory) {
+  const Memory memory = device_.allocate(4096);
+  auto* data = static_cast<char*>(memory.data());
+  EXPECT_DEATH(run(3, dim3(1, 2), write_at, data, 4096LL),
+               "thread \\(0, 1, 0\\) of block \\(2, 0, 0\\) touches 0x[0-9a-f]+, which is not its memory");
+}
+
 // ---- Queued work -----------------------------------------------------------------------------------
 
 __global__ void append_digit(int* number, int digit) { *number = *number * 10 + digit; }

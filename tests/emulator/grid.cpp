@@ -20,6 +20,8 @@ constinit thread_local dim3 gridDim{};
 namespace lockstep::emulator {
 namespace {
 
+constinit thread_local bool running_kernel = false;
+
 constexpr unsigned kLanes = 32;
 constexpr unsigned kMostThreads = 1024;
 
@@ -323,7 +325,18 @@ Fiber* Grid::idle_fiber() {
 }  // namespace
 
 void run_grid(dim3 grid, dim3 block, const std::function<void()>& thread, std::uint64_t number) {
+  struct Running {
+    Running() { running_kernel = true; }
+    ~Running() { running_kernel = false; }
+  } const running;
   this_grid().run(grid, block, thread, number);
+}
+
+const Place* running() {
+  if (!running_kernel) return nullptr;
+  static thread_local Place place;
+  place = {blockIdx, threadIdx};
+  return &place;
 }
 
 void barrier(const std::source_location& where) { this_grid().barrier(where); }

@@ -20,6 +20,12 @@ namespace lockstep::emulator {
 // `number` chooses the order of the blocks: launches count up.
 void run_grid(dim3 grid, dim3 block, const std::function<void()>& thread, std::uint64_t number);
 
+// The thread of a kernel that this host thread runs just now; null outside of kernels.
+struct Place {
+  uint3 block, thread;
+};
+const Place* running();
+
 // The rest is called by threads of a kernel.
 
 void barrier(const std::source_location& where);
