@@ -270,6 +270,11 @@ Range Training::range_of_rank(std::int64_t samples) const {
   return {range.begin, range.end};
 }
 
+void Training::use_recordings(bool use) {
+  uses_recordings_ = use;
+  for (auto& [samples, bound] : training_plans_) bound->executor.use_recordings(use);
+}
+
 void Training::trace_to(Trace* trace) {
   trace_ = trace;
   if (trace != nullptr) data_name_ = trace->name(name_of(Phase::kData));
@@ -311,6 +316,7 @@ Training::BoundPlan& Training::bound_training(std::int64_t samples) {
     bound = std::make_unique<BoundPlan>(Executor(std::move(plan), states_, arena_));
     bind_inputs(*bound);
     bound->executor.follow({"loss", "gradient_norm"});
+    bound->executor.use_recordings(uses_recordings_);
     if (worker_.world_size() > 1) bound->executor.report_to(&worker_.progress());
     bound->executor.trace_to(trace_);
   }

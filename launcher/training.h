@@ -123,6 +123,8 @@ class Training {
   // SHA-256 of the parameters: canonical f32 bytes in order of name.
   std::string parameters_sha256();
 
+  // false: a device that queues work launches kernel by kernel instead of recordings. The bits are the same.
+  void use_recordings(bool use);
   // Who records what runs when; null: nobody. It outlives the training.
   void trace_to(Trace* trace);
   Trace* trace() const { return trace_; }
@@ -184,6 +186,7 @@ class Training {
   std::int64_t steps_begun_ = 0;  // so far, for the ring
   BoundPlan* reading_ = nullptr;  // may still read the batch that was given to it last
   std::int64_t spoilt_step_ = 0;
+  bool uses_recordings_ = true;
   Trace* trace_ = nullptr;
   std::int32_t data_name_ = 0;  // in the trace
   std::map<std::int64_t, std::unique_ptr<BoundPlan>> training_plans_;
