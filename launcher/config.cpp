@@ -352,7 +352,12 @@ TrainConfig read_train(Settings& section) {
   train.reduction = section.choice("reduction", {"exact", "fast"}, "exact") == "fast"
                         ? ReductionKind::kFast
                         : ReductionKind::kExact;
-  train.bucket_bytes = integer_from(section, "bucket_bytes", train.bucket_bytes, 1);
+  const std::string* word = word_of(section.find("bucket_bytes"));
+  if (word == nullptr && section.has("bucket_bytes")) {
+    train.bucket_bytes = integer_from(section, "bucket_bytes", 1, 1);
+  } else {
+    section.choice("bucket_bytes", {"auto"}, "auto");
+  }
   train.clip_norm = real_from(section, "clip_norm", train.clip_norm, false);
   if (section.has("initial_weights")) train.initial_weights = read_initial_weights(section);
   train.freeze = names_from(section, "freeze", {});

@@ -104,7 +104,7 @@ struct TrainConfig {
   Schedule learning_rate;  // a constant 0.001; finish() is not called yet
   TrainPrecision precision = TrainPrecision::kF32;
   ReductionKind reduction = ReductionKind::kExact;
-  std::int64_t bucket_bytes = kDefaultBucketBytes;  // gradients that are exchanged together, at least
+  std::int64_t bucket_bytes = 0;  // gradients that are exchanged together, at least; 0, "auto": what suits the device
   std::optional<InitialWeights> initial_weights = {};  // for a training that begins; else every layer begins anew
   // Patterns of names of layers that are frozen, besides those that say `trainable = false`.
   std::vector<std::string> freeze = {};

@@ -54,6 +54,12 @@ Range whole_batch(std::int64_t samples) { return {0, samples}; }
 
 }  // namespace
 
+// A launch on a GPU costs more than the caches of a CPU save: few large buckets there, and one where nothing is exchanged.
+std::int64_t Training::suitable_bucket_bytes() const {
+  if (!worker_.device().queues_work()) return kDefaultBucketBytes;
+  return worker_.world_size() > 1 ? std::int64_t{32} << 20 : std::int64_t{1} << 40;
+}
+
 CompileOptions Training::compile_options(const PipelineOptions& pipeline) const {
   CompileOptions options;
   options.forward = [this, seed = config_.run.seed](std::int64_t batch, bool training) {
@@ -70,7 +76,7 @@ CompileOptions Training::compile_options(const PipelineOptions& pipeline) const 
   options.weights = !config_.data.weights.empty();
   options.bf16 = config_.train.precision == TrainPrecision::kBF16;
   options.clip_norm = config_.train.clip_norm;
-  options.bucket_bytes = static_cast<std::size_t>(config_.train.bucket_bytes);
+  options.bucket_bytes = static_cast<std::size_t>(config_.train.bucket_bytes > 0 ? config_.train.bucket_bytes : suitable_bucket_bytes());
   options.fast_reduction = config_.train.reduction == ReductionKind::kFast;
   options.microbatches = microbatches_;
   options.lowering.streams = worker_.hides_exchange();

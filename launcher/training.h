@@ -146,6 +146,7 @@ class Training {
 
   BoundPlan& bound_training(std::int64_t samples);
   BoundPlan& bound_inference(std::int64_t samples, bool with_loss);
+  std::int64_t suitable_bucket_bytes() const;
   CompileOptions compile_options(const PipelineOptions& pipeline) const;
   void bind_inputs(BoundPlan& bound);
   // The samples [range.begin, range.end) of the batch become the inputs.
