@@ -22,6 +22,10 @@ constexpr std::size_t kStack = 256 << 10;  // of address space; pages that are n
 // Stacks begin at different offsets in a page, or the tops of all would share a few lines of the cache.
 constexpr std::size_t kColours = 64, kLine = 64;
 
+#if defined(__SANITIZE_ADDRESS__)
+thread_local Fiber* came_from = nullptr;
+#endif
+
 }  // namespace
 
 #if defined(__x86_64__)
@@ -62,24 +66,18 @@ lockstep_first_entry:
 .size lockstep_first_entry, .-lockstep_first_entry
 )");
 
-void Fiber::prepare(void (*entry)(void*), void* argument) {
-  entry_ = entry;
-  argument_ = argument;
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(mapping_ + kGuard, kStack);
-  inside_fake_ = nullptr;
-#endif
-  auto* top = reinterpret_cast<std::uint64_t*>(mapping_ + kGuard + kStack - colour_ * kLine);
-  *--top = 0;  // a call leaves the stack pointer 8 bytes off a multiple of 16
-  *--top = 0;
-  *--top = reinterpret_cast<std::uint64_t>(&lockstep_first_entry);
-  *--top = 0;                                               // rbp
-  *--top = 0;                                               // rbx
-  *--top = reinterpret_cast<std::uint64_t>(this);           // r12
-  *--top = reinterpret_cast<std::uint64_t>(&Fiber::begin);  // r13
-  *--top = 0;                                               // r14
-  *--top = 0;                                               // r15
-  inside_ = top;
+void Fiber::prepare_stack(std::byte* top) {
+  auto* word = reinterpret_cast<std::uint64_t*>(top);
+  *--word = 0;  // a call leaves the stack pointer 8 bytes off a multiple of 16
+  *--word = 0;
+  *--word = reinterpret_cast<std::uint64_t>(&lockstep_first_entry);
+  *--word = 0;                                               // rbp
+  *--word = 0;                                               // rbx
+  *--word = reinterpret_cast<std::uint64_t>(this);           // r12
+  *--word = reinterpret_cast<std::uint64_t>(&Fiber::begin);  // r13
+  *--word = 0;                                               // r14
+  *--word = 0;                                               // r15
+  stopped_ = word;
 }
 
 #else
@@ -93,69 +91,57 @@ void lockstep_switch_stacks(void** save, void* load) {
 }
 }  // namespace
 
-void Fiber::prepare(void (*entry)(void*), void* argument) {
-  entry_ = entry;
-  argument_ = argument;
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(mapping_ + kGuard, kStack);
-  inside_fake_ = nullptr;
-#endif
+void Fiber::prepare_stack(std::byte* top) {
   static_assert(sizeof(void*) == 8);
-  auto* first = reinterpret_cast<ucontext_t*>(mapping_ + kGuard + kStack - colour_ * kLine - (sizeof(ucontext_t) + 63) / 64 * 64);
+  auto* first = reinterpret_cast<ucontext_t*>(top - (sizeof(ucontext_t) + kLine - 1) / kLine * kLine);
   getcontext(first);
   first->uc_stack.ss_sp = mapping_ + kGuard;
   first->uc_stack.ss_size = static_cast<std::size_t>(reinterpret_cast<std::byte*>(first) - (mapping_ + kGuard));
   first->uc_link = nullptr;
   const auto self = reinterpret_cast<std::uintptr_t>(this);
-  using Start = void (*)();
   const auto start = static_cast<void (*)(unsigned, unsigned)>([](unsigned high, unsigned low) {
     begin(reinterpret_cast<Fiber*>(static_cast<std::uintptr_t>(high) << 32 | low));
   });
-  makecontext(first, reinterpret_cast<Start>(start), 2, static_cast<unsigned>(self >> 32), static_cast<unsigned>(self));
-  inside_ = first;
+  makecontext(first, reinterpret_cast<void (*)()>(start), 2, static_cast<unsigned>(self >> 32),
+              static_cast<unsigned>(self));
+  stopped_ = first;
 }
 
 #endif
 
-Fiber::Fiber(unsigned number) : colour_(number % kColours) {
+Fiber::Fiber(void (*entry)(void*), void* argument, unsigned number) : entry_(entry), argument_(argument) {
   void* data = mmap(nullptr, kGuard + kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED || mprotect(data, kGuard, PROT_NONE) != 0) environment_failed("mmap of a fiber's stack failed");
   mapping_ = static_cast<std::byte*>(data);
+  bottom_ = mapping_ + kGuard;
+  size_ = kStack;
+  prepare_stack(mapping_ + kGuard + kStack - number % kColours * kLine);
 }
 
 Fiber::~Fiber() {
+  if (mapping_ == nullptr) return;
 #if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(mapping_ + kGuard, kStack);
+  __asan_unpoison_memory_region(mapping_ + kGuard, kStack);  // it may have stopped in the middle
 #endif
   munmap(mapping_, kGuard + kStack);
 }
 
 void Fiber::begin(Fiber* fiber) {
 #if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(nullptr, &fiber->outside_bottom_, &fiber->outside_size_);
+  __sanitizer_finish_switch_fiber(nullptr, &came_from->bottom_, &came_from->size_);
 #endif
   fiber->entry_(fiber->argument_);
   __builtin_trap();
 }
 
-void Fiber::enter() {
+void Fiber::go(Fiber& from, Fiber& to) {
 #if defined(__SANITIZE_ADDRESS__)
-  void* fake = nullptr;
-  __sanitizer_start_switch_fiber(&fake, mapping_ + kGuard, kStack);
+  came_from = &from;
+  __sanitizer_start_switch_fiber(&from.fake_stack_, to.bottom_, to.size_);
 #endif
-  lockstep_switch_stacks(&outside_, inside_);
+  lockstep_switch_stacks(&from.stopped_, to.stopped_);
 #if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
-#endif
-}
-
-void Fiber::leave() {
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&inside_fake_, outside_bottom_, outside_size_);
-#endif
-  lockstep_switch_stacks(&inside_, outside_);
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(inside_fake_, &outside_bottom_, &outside_size_);
+  __sanitizer_finish_switch_fiber(from.fake_stack_, nullptr, nullptr);
 #endif
 }
 

@@ -8,32 +8,30 @@ namespace lockstep::emulator {
 
 class Fiber {
  public:
-  // Fibers that run by turns have different numbers.
-  explicit Fiber(unsigned number);
+  // The thread of the host itself, as one to come from and go back to.
+  Fiber() = default;
+  // One with a stack, on which it calls entry(argument), which never returns. Fibers that run by turns have different
+  // numbers.
+  Fiber(void (*entry)(void*), void* argument, unsigned number);
   ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  // The next enter() calls entry(argument), which never returns. What the fiber was doing is forgotten.
-  void prepare(void (*entry)(void*), void* argument);
-  // Goes on in the fiber until it leaves. REQUIRES: called from outside of all fibers.
-  void enter();
-  // Back to whoever entered. REQUIRES: called in this fiber.
-  void leave();
+  // `from`, which runs, stops, and `to` goes on where it stopped.
+  static void go(Fiber& from, Fiber& to);
 
  private:
   static void begin(Fiber* fiber);
+  void prepare_stack(std::byte* top);
 
-  std::size_t colour_;
-  std::byte* mapping_;  // a page that nobody may touch, then the stack
-  void* inside_ = nullptr;   // stack pointers of the two sides, while they wait
-  void* outside_ = nullptr;
+  std::byte* mapping_ = nullptr;  // a page that nobody may touch, then the stack
+  void* stopped_ = nullptr;       // the stack pointer
   void (*entry_)(void*) = nullptr;
   void* argument_ = nullptr;
   // What the address sanitizer wants to know at each switch.
-  void* inside_fake_ = nullptr;
-  const void* outside_bottom_ = nullptr;
-  std::size_t outside_size_ = 0;
+  const void* bottom_ = nullptr;
+  std::size_t size_ = 0;
+  void* fake_stack_ = nullptr;
 };
 
 }  // namespace lockstep::emulator

@@ -20,7 +20,8 @@ constinit thread_local dim3 gridDim{};
 namespace lockstep::emulator {
 namespace {
 
-constinit thread_local bool running_kernel = false;
+class Grid;
+constinit thread_local Grid* running_grid = nullptr;
 
 constexpr unsigned kLanes = 32;
 constexpr unsigned kMostThreads = 1024;
@@ -60,6 +61,8 @@ class Grid {
   };
 
   void run_threads_here();
+  Fiber* next_fiber();
+  void go_on(Fiber& self);
   bool begin_thread();
   bool begin_block();
   void end_thread();
@@ -90,16 +93,12 @@ class Grid {
   std::size_t next_ready_ = 0;
 
   unsigned current_ = 0;
-  Fiber* here_ = nullptr;
+  Fiber* here_ = nullptr;  // the fiber that runs
+  Fiber host_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_;
   std::exception_ptr failure_;
 };
-
-Grid& this_grid() {
-  static thread_local Grid grid;
-  return grid;
-}
 
 void Grid::run(dim3 grid, dim3 block, const std::function<void()>& thread, std::uint64_t number) {
   grid_ = gridDim = grid;
@@ -118,14 +117,9 @@ void Grid::run(dim3 grid, dim3 block, const std::function<void()>& thread, std::
       forget_fibers();
       std::rethrow_exception(failure_);
     }
-    if (next_ready_ < ready_.size()) {
-      const unsigned next = ready_[next_ready_++];
-      select(next);
-      here_ = threads_[next].fiber;
-      here_->enter();
-    } else if (started_ < size_ || (exited_ == size_ && block_number_ < blocks_)) {
-      here_ = idle_fiber();
-      here_->enter();
+    if (Fiber* next = next_fiber()) {
+      here_ = next;
+      Fiber::go(host_, *next);
     } else if (exited_ == size_) {
       return;
     } else {
@@ -146,9 +140,30 @@ void Grid::run_threads_here() {
     } catch (...) {
       failure_ = std::current_exception();
     }
-    idle_.push_back(here_);
-    here_->leave();
+    Fiber* self = here_;
+    idle_.push_back(self);
+    go_on(*self);
   }
+}
+
+// Who runs now: a thread that goes on, or a fiber that begins the next one; null where there is none, or no more to do.
+Fiber* Grid::next_fiber() {
+  if (failure_ != nullptr) return nullptr;
+  if (next_ready_ < ready_.size()) {
+    const unsigned next = ready_[next_ready_++];
+    select(next);
+    return threads_[next].fiber;
+  }
+  const bool more = started_ < size_ || (exited_ == size_ && block_number_ < blocks_);
+  return more ? idle_fiber() : nullptr;
+}
+
+// `self`, the fiber that runs, stops for the next one, or for the host where there is none.
+void Grid::go_on(Fiber& self) {
+  Fiber* next = next_fiber();
+  if (next == &self) return;
+  here_ = next;
+  Fiber::go(self, next != nullptr ? *next : host_);
 }
 
 bool Grid::begin_thread() {
@@ -190,7 +205,7 @@ void Grid::end_thread() {
 
 void Grid::wait() {
   threads_[current_].fiber = here_;
-  here_->leave();
+  go_on(*here_);
 }
 
 // Those of `count` threads from `first` on whose lane is in `lanes`, in an order that changes each time.
@@ -312,39 +327,40 @@ void Grid::forget_fibers() {
 }
 
 Fiber* Grid::idle_fiber() {
-  if (idle_.empty()) {
-    fibers_.push_back(std::make_unique<Fiber>(static_cast<unsigned>(fibers_.size())));
-    fibers_.back()->prepare([](void* grid) { static_cast<Grid*>(grid)->run_threads_here(); }, this);
-    return fibers_.back().get();
+  if (!idle_.empty()) {
+    Fiber* fiber = idle_.back();
+    idle_.pop_back();
+    return fiber;
   }
-  Fiber* fiber = idle_.back();
-  idle_.pop_back();
-  return fiber;
+  const auto entry = [](void* grid) { static_cast<Grid*>(grid)->run_threads_here(); };
+  fibers_.push_back(std::make_unique<Fiber>(entry, this, static_cast<unsigned>(fibers_.size())));
+  return fibers_.back().get();
 }
 
 }  // namespace
 
 void run_grid(dim3 grid, dim3 block, const std::function<void()>& thread, std::uint64_t number) {
+  static thread_local Grid of_this_host_thread;
   struct Running {
-    Running() { running_kernel = true; }
-    ~Running() { running_kernel = false; }
-  } const running;
-  this_grid().run(grid, block, thread, number);
+    explicit Running(Grid& grid) { running_grid = &grid; }
+    ~Running() { running_grid = nullptr; }
+  } const running(of_this_host_thread);
+  of_this_host_thread.run(grid, block, thread, number);
 }
 
 const Place* running() {
-  if (!running_kernel) return nullptr;
+  if (running_grid == nullptr) return nullptr;
   static thread_local Place place;
   place = {blockIdx, threadIdx};
   return &place;
 }
 
-void barrier(const std::source_location& where) { this_grid().barrier(where); }
+void barrier(const std::source_location& where) { running_grid->barrier(where); }
 
 std::uint64_t collective(const Contribution& contribution, const std::source_location& where) {
-  return this_grid().collective(contribution, where);
+  return running_grid->collective(contribution, where);
 }
 
-unsigned lane() { return this_grid().current() % kLanes; }
+unsigned lane() { return running_grid->current() % kLanes; }
 
 }  // namespace lockstep::emulator
