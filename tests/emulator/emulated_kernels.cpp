@@ -4,6 +4,7 @@
 
 namespace lockstep {
 
+// Of ops whose CUDA kernels call libraries (ops/register_cuda.cpp), the direct kernels.
 void register_emulated_kernels(KernelRegistry& registry) {
   register_own_cuda_kernels(registry);
 }
