@@ -1,6 +1,7 @@
 // Buckets: neighbouring parameters that are exchanged and updated together. Each bucket is one flat f32 state; its
-// parameters are views of it, in the order in which their gradients become ready (last layer first). The gradient
-// of a bucket has the same order, so it is exchanged without packing.
+// parameters are views of it, in the order in which their gradients become ready (last layer first), but those that
+// do not fill whole lines of memory come after all that do, which so begin on lines. The gradient of a bucket has the same
+// order, so it is exchanged without packing.
 //
 // Each rank owns one chunk of each bucket (ZeRO stage 1; Rajbhandari et al., SC 2020): it finishes the sum of the
 // gradients there, keeps the optimizer's moments of it, and updates it. Chunks begin at blocks: at most kNormBlock

@@ -241,7 +241,7 @@ TEST(Config, RefusesImpossibleValuesWithPlaceFoundAndExpected) {
        "\"world\""},
       {"train.microbatches", real(2.5), "train.microbatches: expected an integer, found 2.5"},
       {"train.precision", word("bf61"),
-       "train.precision: \"bf61\" is not known; did you mean \"bf16\"?; valid: \"f32\", \"bf16\""},
+       "train.precision: \"bf61\" is not known; did you mean \"bf16\"?; valid: \"f32\", \"tf32\", \"bf16\""},
       {"train.reduction", word("rough"),
        "train.reduction: \"rough\" is not known; valid: \"exact\", \"fast\""},
       {"train.clip_norm", real(-1), "train.clip_norm: found -1, expected a number of at least 0"},
