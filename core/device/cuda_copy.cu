@@ -13,10 +13,16 @@ constexpr std::int64_t kBytesOfBlock = kCopyThreads * 16 * 4;
 
 struct Transfers {
   Transfer list[Device::kMostTransfers];
+  std::uint64_t* clock = nullptr;
 };
 
-// Block (b, t) has every gridDim.x-th part of transfer t.
+// Block (b, t) has every gridDim.x-th part of transfer t. The first one writes PTX's global timer, in nanoseconds.
 __global__ void copy_all(Transfers transfers) {
+  if (transfers.clock != nullptr && blockIdx.x + blockIdx.y + threadIdx.x == 0) {
+    std::uint64_t now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    *transfers.clock = now;
+  }
   const Transfer transfer = transfers.list[blockIdx.y];
   auto* to = static_cast<char*>(transfer.to);
   const auto* from = static_cast<const char*>(transfer.from);
@@ -30,41 +36,24 @@ __global__ void copy_all(Transfers transfers) {
   for (std::size_t i = packs * 16 + first; i < transfer.bytes; i += stride) to[i] = from[i];
 }
 
-// PTX's global timer, in nanoseconds.
-__global__ void write_clock(std::uint64_t* to) {
-  std::uint64_t now;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
-  *to = now;
-}
-
-cudaLaunchConfig_t configuration(cudaStream_t stream, dim3 blocks, unsigned threads) {
-  cudaLaunchConfig_t config = {};
-  config.gridDim = blocks;
-  config.blockDim = dim3(threads);
-  config.stream = stream;
-  return config;
-}
-
 }  // namespace
 
-void launch_stamp(cudaStream_t stream, std::uint64_t* to) {
-  const cudaLaunchConfig_t config = configuration(stream, dim3(1), 1);
-  check_cuda(cudaLaunchKernelEx(&config, write_clock, to), "launch of the clock");
-}
-
-void launch_copies(cudaStream_t stream, std::span<const Transfer> transfers) {
+void launch_copies(cudaStream_t stream, std::span<const Transfer> transfers, std::uint64_t* clock) {
   require(transfers.size() <= Device::kMostTransfers, transfers.size(), " transfers in one launch");
   Transfers arguments{};
+  arguments.clock = clock;
   std::size_t largest = 0;
   for (std::size_t i = 0; i < transfers.size(); ++i) {
     arguments.list[i] = transfers[i];
     largest = std::max(largest, transfers[i].bytes);
   }
-  if (largest == 0) return;
-  const std::int64_t blocks = std::min<std::int64_t>(
-      kMostCopyBlocks, (static_cast<std::int64_t>(largest) + kBytesOfBlock - 1) / kBytesOfBlock);
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(transfers.size()));
-  const cudaLaunchConfig_t config = configuration(stream, grid, kCopyThreads);
+  if (largest == 0 && clock == nullptr) return;
+  const std::int64_t blocks = std::clamp<std::int64_t>(
+      (static_cast<std::int64_t>(largest) + kBytesOfBlock - 1) / kBytesOfBlock, 1, kMostCopyBlocks);
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(std::max<std::size_t>(1, transfers.size())));
+  config.blockDim = dim3(kCopyThreads);
+  config.stream = stream;
   check_cuda(cudaLaunchKernelEx(&config, copy_all, arguments), "launch of copies");
 }
 

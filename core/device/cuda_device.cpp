@@ -168,7 +168,12 @@ void CudaDevice::copy(StreamKind stream, std::span<const Transfer> transfers) {
 
 void CudaDevice::stamp(StreamKind stream, void* to) {
   select();
-  launch_stamp(cuda_stream(stream), static_cast<std::uint64_t*>(to));
+  launch_copies(cuda_stream(stream), {}, static_cast<std::uint64_t*>(to));
+}
+
+void CudaDevice::copy_and_stamp(StreamKind stream, std::span<const Transfer> transfers, void* to) {
+  select();
+  launch_copies(cuda_stream(stream), transfers, static_cast<std::uint64_t*>(to));
 }
 
 std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& work) {

@@ -40,6 +40,7 @@ class CudaDevice final : public Device {
   std::unique_ptr<Event> make_event(bool for_timing) override;
   void copy(StreamKind stream, std::span<const Transfer> transfers) override;
   void stamp(StreamKind stream, void* to) override;
+  void copy_and_stamp(StreamKind stream, std::span<const Transfer> transfers, void* to) override;
   std::unique_ptr<Recording> record(const std::function<void()>& work) override;
 
   // For kernels that call libraries.
@@ -69,8 +70,8 @@ class CudaDevice final : public Device {
   std::unique_ptr<AlgorithmCache> algorithms_;
 };
 
-// One launch for several small copies: of memory of the device, or of the host where it is page-locked.
-void launch_copies(cudaStream_t stream, std::span<const Transfer> transfers);
-void launch_stamp(cudaStream_t stream, std::uint64_t* to);
+// One launch for several small copies: of memory of the device, or of the host where it is page-locked. Where `clock` is not
+// null, the device's clock is written there.
+void launch_copies(cudaStream_t stream, std::span<const Transfer> transfers, std::uint64_t* clock = nullptr);
 
 }  // namespace lockstep

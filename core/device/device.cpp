@@ -89,6 +89,11 @@ void Device::copy(StreamKind, std::span<const Transfer> transfers) {
 
 void Device::stamp(StreamKind, void*) { broken_invariant(name(), " has no clock of its own"); }
 
+void Device::copy_and_stamp(StreamKind stream, std::span<const Transfer> transfers, void* to) {
+  copy(stream, transfers);
+  stamp(stream, to);
+}
+
 std::unique_ptr<Recording> Device::record(const std::function<void()>&) {
   broken_invariant(name(), " queues no work, so there is nothing to record");
 }

@@ -123,8 +123,10 @@ class Device {
   // Queues copies within device and staging memory on `stream`, in one launch. At most kMostTransfers.
   static constexpr std::size_t kMostTransfers = 8;
   virtual void copy(StreamKind stream, std::span<const Transfer> transfers);
-  // Queues the writing of the device's clock, u64 in nanoseconds, at `to` in its memory.
+  // Queues the writing of the device's clock, u64 in nanoseconds, at `to` in its memory or in staging memory.
   virtual void stamp(StreamKind stream, void* to);
+  // Both, in one launch where the device can.
+  virtual void copy_and_stamp(StreamKind stream, std::span<const Transfer> transfers, void* to);
   // Records what `work` launches instead of launching it. It begins and ends on the compute stream; other streams join
   // by events. Nothing in it waits for the host.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work);

@@ -30,7 +30,7 @@ QueuedPlan::QueuedPlan(Device& device, const Plan& plan, LaunchStep launch)
   }
   const auto update = std::ranges::find(plan.steps, Phase::kUpdate, &Step::phase);
   first_update_ = static_cast<std::size_t>(update - plan.steps.begin());
-  stamps_ = device.allocate(kStamps * kNumber);
+  update_begins_ = device.allocate(kNumber);
   for (Slot& slot : slots_) {
     slot.finished = device.make_event();
     slot.numbers = device.allocate(std::max<std::size_t>(1, plan.inputs.size()) * kNumber, MemoryKind::kStaging);
@@ -82,21 +82,28 @@ void QueuedPlan::set(std::size_t input, void* to, const void* number, std::size_
   arriving_.push_back({to, place, bytes});
 }
 
-void QueuedPlan::copy(std::vector<Transfer>& transfers) {
-  for (std::size_t i = 0; i < transfers.size(); i += Device::kMostTransfers) {
-    const std::size_t count = std::min(Device::kMostTransfers, transfers.size() - i);
-    device_.copy(StreamKind::kCompute, std::span(transfers).subspan(i, count));
-  }
+// The clock is written before the first copies are made, or beside them.
+void QueuedPlan::copy(std::vector<Transfer>& transfers, void* clock) {
+  std::size_t i = 0;
+  do {
+    const auto some = std::span(transfers).subspan(i, std::min(Device::kMostTransfers, transfers.size() - i));
+    if (i == 0 && clock != nullptr) {
+      device_.copy_and_stamp(StreamKind::kCompute, some, clock);
+    } else {
+      device_.copy(StreamKind::kCompute, some);
+    }
+    i += Device::kMostTransfers;
+  } while (i < transfers.size());
   transfers.clear();
 }
 
-void QueuedPlan::take_inputs() {
+void QueuedPlan::take_inputs(Slot& slot) {
   if (lands_) {
     landed_->record(StreamKind::kCopy);
     landed_->hold(StreamKind::kCompute);
     lands_ = false;
   }
-  copy(arriving_);
+  copy(arriving_, slot.timed_by_host ? nullptr : slot.results.at(kBegin * kNumber));
   taken_->record(StreamKind::kCompute);
 }
 
@@ -117,8 +124,7 @@ void QueuedPlan::run() {
   const std::int64_t begin = monotonic_nanoseconds();
   slot.seconds = {};
   if (progress_ != nullptr) progress_->enter(Phase::kForward, begin);
-  take_inputs();
-  if (!slot.timed_by_host) device_.stamp(StreamKind::kCompute, stamps_.at(kBegin * kNumber));
+  take_inputs(slot);
   for (std::size_t i = 0; i < stretches_.size(); ++i) {
     if (stretches_[i].on_host) {
       run_on_host(stretches_[i].begin, slot);
@@ -164,7 +170,7 @@ void QueuedPlan::launch_steps(const Stretch& stretch) {
     const bool exchanges = step.phase == Phase::kExchange;
     wait_until(exchanges ? launched : static_cast<std::size_t>(step.waits_for));
     if (i == first_update_ && !slots_[0].timed_by_host) {
-      device_.stamp(StreamKind::kCompute, stamps_.at(kUpdate * kNumber));
+      device_.stamp(StreamKind::kCompute, update_begins_.data());
     }
     launch_(i, stream(StreamKind::kCompute));
   }
@@ -187,11 +193,12 @@ void QueuedPlan::send_results(Slot& slot) {
   for (std::size_t i = 0; i < followed_.size(); ++i) {
     leaving_.push_back({slot.results.at((kStamps + i) * kNumber), followed_[i], sizeof(float)});
   }
-  if (!slot.timed_by_host) {
-    device_.stamp(StreamKind::kCompute, stamps_.at(kEnd * kNumber));
-    leaving_.push_back({slot.results.data(), stamps_.data(), kStamps * kNumber});
+  if (slot.timed_by_host) {
+    copy(leaving_, nullptr);
+  } else {
+    leaving_.push_back({slot.results.at(kUpdate * kNumber), update_begins_.data(), kNumber});
+    copy(leaving_, slot.results.at(kEnd * kNumber));
   }
-  copy(leaving_);
   slot.finished->record(StreamKind::kCompute);
 }
 

@@ -78,12 +78,12 @@ class QueuedPlan {
   enum Stamp { kBegin, kUpdate, kEnd, kStamps };
 
   Slot& open();
-  void take_inputs();
+  void take_inputs(Slot& slot);
   void launch_stretch(std::size_t number);
   void launch_steps(const Stretch& stretch);
   void run_on_host(std::size_t step, Slot& slot);
   void send_results(Slot& slot);
-  void copy(std::vector<Transfer>& transfers);
+  void copy(std::vector<Transfer>& transfers, void* clock);
   void* stream(StreamKind kind) const { return device_.stream(kind); }
 
   Device& device_;
@@ -99,7 +99,7 @@ class QueuedPlan {
   std::vector<Memory> landing_;  // by input, of the device: where large inputs arrive while the step before runs
   std::vector<Transfer> arriving_, leaving_;
   std::vector<const void*> followed_;
-  Memory stamps_;
+  Memory update_begins_;  // the device's clock
   std::unique_ptr<Event> landed_, taken_, begun_beside_;
   std::vector<std::unique_ptr<Event>> beside_;  // by step of the communication stream, in order
   bool reads_in_place_ = false;  // the last run took inputs from the host's memory itself
