@@ -134,6 +134,17 @@ void CudaDevice::synchronize() {
   }
 }
 
+// The runtime notes what went wrong, and would tell it to whoever asks next.
+void CudaDevice::page_lock(void* memory, std::size_t bytes) {
+  select();
+  if (cudaHostRegister(memory, bytes, cudaHostRegisterPortable) != cudaSuccess) cudaGetLastError();
+}
+
+void CudaDevice::page_unlock(void* memory) {
+  select();
+  if (cudaHostUnregister(memory) != cudaSuccess) cudaGetLastError();
+}
+
 // Looks without a pause for a moment: steps are short. Then it leaves the core to others between looks.
 void CudaDevice::wait_for(cudaEvent_t event) const {
   constexpr double kHurry = 2e-3, kBetweenLooks = 1e-3;  // seconds

@@ -33,6 +33,8 @@ class CudaDevice final : public Device {
   void copy_in(void* device_to, const void* host_from, std::size_t bytes) override;
   void copy_out(void* host_to, const void* device_from, std::size_t bytes) override;
   void synchronize() override;
+  void page_lock(void* memory, std::size_t bytes) override;
+  void page_unlock(void* memory) override;
 
   bool queues_work() const override { return true; }
   void* stream(StreamKind kind) override { return streams_[static_cast<std::size_t>(kind)]; }

@@ -113,6 +113,11 @@ class Device {
   // Waits until everything that was launched is done.
   virtual void synchronize() = 0;
 
+  // Host memory that is often copied from and to, and is not of this device: page-locked where that makes the copies faster.
+  // Where it cannot be, copies are only slower. Undone before the memory is freed.
+  virtual void page_lock(void*, std::size_t) {}
+  virtual void page_unlock(void*) {}
+
   // ---- Devices that queue work -----------------------------------------------------------------
 
   virtual bool queues_work() const { return false; }

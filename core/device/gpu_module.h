@@ -34,7 +34,7 @@ class GpuBackend {
  public:
   virtual ~GpuBackend() = default;
   // Changes with the interface; the program opens modules with its own number only.
-  static constexpr int kVersion = 3;
+  static constexpr int kVersion = 4;
   virtual int version() const = 0;
   // Names and versions of the driver and the libraries: {"driver", "13.0"}, {"CUDA", "13.0"}, {"cuDNN", "9.19.0"}, ...
   virtual std::vector<std::pair<std::string, std::string>> libraries() const = 0;
