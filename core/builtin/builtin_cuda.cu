@@ -1,35 +1,19 @@
 // CUDA kernels of fill, cast, accumulate, copy and pack: one pass over memory each.
 #include "core/builtin/builtin.h"
-#include "core/kernel/cuda_kernel.h"
+#include "core/kernel/cuda_elementwise.h"
 
 namespace lockstep {
 namespace {
 
-constexpr int kEach = 4;  // elements that a thread has at once
-
-// y[i] = f(i) for all i < count; neighbouring threads have neighbouring elements.
-template <typename T, typename Function>
-__global__ void generate(T* y, std::int64_t count, Function f) {
-  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x; i < count; i += stride) {
-    y[i] = f(i);
-  }
-}
-
-template <typename T, typename Function>
-void launch_generate(const Launch& on, T* y, std::int64_t count, Function f) {
-  launch(on, striding_blocks(count, kThreads * kEach), kThreads, generate<T, Function>, y, count, f);
-}
-
 template <typename T>
 struct Constant {
   T value;
-  __device__ T operator()(std::int64_t) const { return value; }
+  __device__ T operator()() const { return value; }
 };
 
 template <typename T>
 Kernel make_fill(T value, std::int64_t count) {
-  return {"fill_cuda", [=](const Launch& on) { launch_generate(on, on.output<T>(0), count, Constant<T>{value}); }};
+  return {"fill_cuda", [=](const Launch& on) { launch_elementwise(on, count, on.output<T>(0), Constant<T>{value}); }};
 }
 
 Kernel fill_cuda(const KernelRequest& request) {
@@ -49,21 +33,14 @@ Kernel fill_cuda(const KernelRequest& request) {
   }
 }
 
-__device__ inline float number(float x) { return x; }
-__device__ inline float number(BFloat16 x) { return to_float(x); }
-__device__ inline float number(std::int32_t x) { return static_cast<float>(x); }
-__device__ inline float number(std::uint8_t x) { return static_cast<float>(x); }
-
-template <typename From, typename To>
-struct Converted {
-  const From* x;
-  __device__ To operator()(std::int64_t i) const { return from_float<To>(number(x[i])); }
+struct Same {
+  __device__ float operator()(float x) const { return x; }
 };
 
 template <typename From, typename To>
 Kernel make_cast(std::int64_t count) {
   return {"cast_cuda", [=](const Launch& on) {
-            launch_generate(on, on.output<To>(0), count, Converted<From, To>{on.input<From>(0)});
+            launch_elementwise(on, count, on.output<To>(0), Same{}, Full<From>{on.input<From>(0)});
           }};
 }
 
@@ -77,25 +54,17 @@ Kernel cast_cuda(const KernelRequest& request) {
   bad_input("cast: no kernel from ", name_of(from), " to ", name_of(to));
 }
 
-template <typename T>
 struct Sum {
-  const T *a, *b;
-  __device__ T operator()(std::int64_t i) const { return from_float<T>(to_float(a[i]) + to_float(b[i])); }
+  __device__ float operator()(float a, float b) const { return __fadd_rn(a, b); }
 };
 
 Kernel accumulate_cuda(const KernelRequest& request) {
   const std::int64_t count = request.outputs[0].elements();
   return for_cuda_floating(request, request.outputs[0].dtype, [&]<typename T>(T) -> Kernel {
     return {"accumulate_cuda", [=](const Launch& on) {
-              launch_generate(on, on.output<T>(0), count, Sum<T>{on.input<T>(0), on.input<T>(1)});
+              launch_elementwise(on, count, on.output<T>(0), Sum{}, Full<T>{on.input<T>(0)}, Full<T>{on.input<T>(1)});
             }};
   });
-}
-
-void queue_copy(const Launch& on, void* to, const void* from, std::size_t bytes) {
-  if (bytes == 0 || to == from) return;
-  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(on.stream)),
-             "cudaMemcpyAsync");
 }
 
 Kernel copy_cuda(const KernelRequest& request) {

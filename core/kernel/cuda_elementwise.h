@@ -17,62 +17,81 @@ namespace lockstep {
 
 // ---- Division by a number that the host knows ----------------------------------------------------
 
-// Exact for dividends in [0, limit). Below 2^31 it is a multiplication, an addition and a shift: T. Granlund, P.
-// Montgomery, "Division by invariant integers using multiplication", PLDI 1994.
+// Exact for dividends in [0, limit): a multiplication, an addition and a shift, in 32 bits where the limit is at most 2^31.
+// T. Granlund, P. Montgomery, "Division by invariant integers using multiplication", PLDI 1994.
 struct Divisor {
   std::int64_t divisor = 1;
-  std::uint32_t magic = 1, shift = 0;
+  std::uint64_t magic = 1;  // 2^w (2^shift - divisor) / divisor + 1, w the 32 or 64 bits of a word
+  std::uint32_t shift = 0;  // 2^shift >= divisor
   bool small = true;
 
   Divisor() = default;
   // A divisor below 1 (of an empty tensor, where nothing is divided) counts as 1.
   Divisor(std::int64_t by, std::int64_t limit) : divisor(std::max<std::int64_t>(by, 1)) {
     constexpr std::int64_t kSmall = std::int64_t{1} << 31;
-    small = limit <= kSmall && divisor < kSmall;
-    if (!small) return;
-    while ((std::int64_t{1} << shift) < divisor) ++shift;
-    const std::uint64_t power = std::uint64_t{1} << shift, by_unsigned = static_cast<std::uint64_t>(divisor);
-    magic = static_cast<std::uint32_t>((power - by_unsigned) * (std::uint64_t{1} << 32) / by_unsigned + 1);
+    small = limit <= kSmall && divisor <= kSmall;
+    __extension__ using Wide = unsigned __int128;
+    while ((Wide{1} << shift) < static_cast<Wide>(divisor)) ++shift;
+    const Wide above = (Wide{1} << shift) - static_cast<Wide>(divisor);
+    magic = static_cast<std::uint64_t>((above << (small ? 32 : 64)) / static_cast<Wide>(divisor) + 1);
   }
   __device__ std::int64_t quotient(std::int64_t n) const {
-    if (!small) return n / divisor;
-    const auto low = static_cast<std::uint32_t>(n);
-    const auto high = static_cast<std::uint32_t>((std::uint64_t{low} * magic) >> 32);
-    return (high + low) >> shift;
+    if (!small) {
+      const auto word = static_cast<std::uint64_t>(n);
+      return static_cast<std::int64_t>((__umul64hi(word, magic) + word) >> shift);
+    }
+    const auto word = static_cast<std::uint32_t>(n);
+    return (__umulhi(word, static_cast<std::uint32_t>(magic)) + word) >> shift;
   }
   __device__ std::int64_t remainder(std::int64_t n) const { return n - quotient(n) * divisor; }
 };
 
 // ---- Loads and stores ----------------------------------------------------------------------------
 
+// Bytes that are loaded and stored at once of N neighbours.
+template <typename T, int N>
+inline constexpr std::size_t kAccess = sizeof(T) * N < 16 ? sizeof(T) * N : 16;
+
 inline bool is_aligned(const void* address, std::size_t bytes) {
   return reinterpret_cast<std::uintptr_t>(address) % bytes == 0;
 }
 
-// The first n of N neighbours, then zeros. `wide`: the address is a multiple of sizeof(T) * N.
+// REQUIRES: the address is a multiple of kAccess<T, N>.
 template <typename T, int N>
-__device__ inline void load_elements(const T* from, int n, bool wide, T (&to)[N]) {
-  if (wide && n == N) {
-    const Pack<T, N> pack = *reinterpret_cast<const Pack<T, N>*>(from);
+__device__ inline void load_pack(const T* from, T (&to)[N]) {
+  constexpr int kEach = static_cast<int>(kAccess<T, N> / sizeof(T));
 #pragma unroll
-    for (int k = 0; k < N; ++k) to[k] = pack.element[k];
-  } else {
+  for (int first = 0; first < N; first += kEach) {
+    const auto pack = *reinterpret_cast<const Pack<T, kEach>*>(from + first);
 #pragma unroll
-    for (int k = 0; k < N; ++k) to[k] = k < n ? from[k] : T{};
+    for (int k = 0; k < kEach; ++k) to[first + k] = pack.element[k];
   }
 }
 template <typename T, int N>
+__device__ inline void store_pack(T* to, const T (&from)[N]) {
+  constexpr int kEach = static_cast<int>(kAccess<T, N> / sizeof(T));
+#pragma unroll
+  for (int first = 0; first < N; first += kEach) {
+    Pack<T, kEach> pack;
+#pragma unroll
+    for (int k = 0; k < kEach; ++k) pack.element[k] = from[first + k];
+    *reinterpret_cast<Pack<T, kEach>*>(to + first) = pack;
+  }
+}
+
+// The first n of N neighbours, then zeros. `wide`: load_pack may be used.
+template <typename T, int N>
+__device__ inline void load_elements(const T* from, int n, bool wide, T (&to)[N]) {
+  if (wide && n == N) return load_pack(from, to);
+#pragma unroll
+  for (int k = 0; k < N; ++k) to[k] = k < n ? from[k] : T{};
+}
+template <typename T, int N>
 __device__ inline void store_elements(T* to, int n, bool wide, const T (&from)[N]) {
-  if (wide && n == N) {
-    Pack<T, N> pack;
+  if (wide && n == N) return store_pack(to, from);
 #pragma unroll
-    for (int k = 0; k < N; ++k) pack.element[k] = from[k];
-    *reinterpret_cast<Pack<T, N>*>(to) = pack;
-  } else {
-#pragma unroll
-    for (int k = 0; k < N; ++k) {
-      if (k < n) to[k] = from[k];
-    }
+  for (int k = 0; k < N; ++k) {
+    if (k < n) to[k] = from[k];
   }
 }
 
@@ -81,17 +100,32 @@ __device__ inline float to_float(std::uint8_t value) { return static_cast<float>
 
 // ---- Operands ------------------------------------------------------------------------------------
 
+// The members that launch_elementwise and its kernel ask for:
+//   Element              the type in memory
+//   kSize                its size, where it counts for how many neighbours a thread works on
+//   prepare<N>()         on the host, before the launch
+//   wide                 load_pack is possible wherever the kernel loads N elements
+//   load<kFast>(i, n, to)  the elements i, ..., i + n - 1, n <= N, and zeros; i is a multiple of N. kFast: n == N, and `wide`
+//                        is known to be true.
+
 template <typename T>
 struct Full {
   using Element = T;
+  static constexpr std::size_t kSize = sizeof(T);
   const T* x = nullptr;
   bool wide = false;
 
-  void prepare(int n) { wide = is_aligned(x, sizeof(T) * static_cast<std::size_t>(n)); }
-  // The elements i, ..., i + n - 1, n <= N; i is a multiple of N.
   template <int N>
+  void prepare() {
+    wide = is_aligned(x, kAccess<T, N>);
+  }
+  template <bool kFast, int N>
   __device__ void load(std::int64_t i, int n, T (&to)[N]) const {
-    load_elements(x + i, n, wide, to);
+    if constexpr (kFast) {
+      load_pack(x + i, to);
+    } else {
+      load_elements(x + i, n, wide, to);
+    }
   }
 };
 
@@ -100,22 +134,24 @@ struct Full {
 template <typename T>
 struct Repeated {
   using Element = T;
+  static constexpr std::size_t kSize = 1;  // it stays in the first cache
   enum class Access { kOne, kWide, kEach };  // N neighbours are one element; lie side by side and aligned; anything
 
   const T* x = nullptr;
   Divisor inner, period;
   Access access = Access::kEach;
+  static constexpr bool wide = true;
 
   Repeated of(const T* memory) const {
     Repeated out = *this;
     out.x = memory;
     return out;
   }
-  void prepare(int n) {
-    if (period.divisor == 1 || inner.divisor % n == 0) {
+  template <int N>
+  void prepare() {
+    if (period.divisor == 1 || inner.divisor % N == 0) {
       access = Access::kOne;
-    } else if (inner.divisor == 1 && period.divisor % n == 0 &&
-               is_aligned(x, sizeof(T) * static_cast<std::size_t>(n))) {
+    } else if (inner.divisor == 1 && period.divisor % N == 0 && is_aligned(x, kAccess<T, N>)) {
       access = Access::kWide;
     } else {
       access = Access::kEach;
@@ -125,17 +161,17 @@ struct Repeated {
     if (period.divisor == 1) return 0;
     return period.remainder(inner.divisor == 1 ? i : inner.quotient(i));
   }
-  template <int N>
+  template <bool kFast, int N>
   __device__ void load(std::int64_t i, int n, T (&to)[N]) const {
     if (access == Access::kOne) {
       const T value = x[place(i)];
 #pragma unroll
       for (int k = 0; k < N; ++k) to[k] = value;
     } else if (access == Access::kWide) {
-      load_elements(x + place(i), N, true, to);
+      load_pack(x + place(i), to);
     } else {
 #pragma unroll
-      for (int k = 0; k < N; ++k) to[k] = k < n ? x[place(i + k)] : T{};
+      for (int k = 0; k < N; ++k) to[k] = kFast || k < n ? x[place(i + k)] : T{};
     }
   }
 };
@@ -153,6 +189,7 @@ namespace elementwise {
 // are in flight together.
 template <int N, typename... Operands>
 struct Loaded {
+  template <bool kFast>
   __device__ void load(std::int64_t, int) {}
   template <typename Function, typename... Arguments>
   __device__ auto apply(const Function& f, int, Arguments... arguments) const {
@@ -164,9 +201,10 @@ struct Loaded<N, First, Rest...> {
   typename First::Element element[N];
   Loaded<N, Rest...> rest;
 
+  template <bool kFast>
   __device__ void load(std::int64_t i, int n, const First& first, const Rest&... others) {
-    first.template load<N>(i, n, element);
-    rest.load(i, n, others...);
+    first.template load<kFast>(i, n, element);
+    rest.template load<kFast>(i, n, others...);
   }
   // f of the elements k.
   template <typename Function, typename... Arguments>
@@ -186,24 +224,49 @@ __device__ inline Y converted(Result result) {
 
 constexpr int kPacks = 2;  // of N elements that a thread has in flight
 
+// The packs of a thread, from element `first` on: whole ones in aligned memory.
 template <int N, typename Y, typename Function, typename... Operands>
-__global__ void __launch_bounds__(kThreads)
-    run(std::int64_t count, Y* y, bool wide, Function f, Operands... operands) {
-  const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * kPacks * kThreads + threadIdx.x) * N;
+__device__ inline void run_fast(std::int64_t first, Y* y, const Function& f, const Operands&... operands) {
   Loaded<N, Operands...> loaded[kPacks];
 #pragma unroll
-  for (int p = 0; p < kPacks; ++p) {
-    const std::int64_t i = first + p * kThreads * N;
-    if (i < count) loaded[p].load(i, static_cast<int>(count - i < N ? count - i : N), operands...);
-  }
+  for (int p = 0; p < kPacks; ++p) loaded[p].template load<true>(first + p * kThreads * N, N, operands...);
 #pragma unroll
   for (int p = 0; p < kPacks; ++p) {
-    const std::int64_t i = first + p * kThreads * N;
-    if (i >= count) break;
     Y out[N];
 #pragma unroll
     for (int k = 0; k < N; ++k) out[k] = converted<Y>(loaded[p].apply(f, k));
-    store_elements(y + i, static_cast<int>(count - i < N ? count - i : N), wide, out);
+    store_pack(y + first + p * kThreads * N, out);
+  }
+}
+
+// The same where memory is not aligned, or ends.
+template <int N, typename Y, typename Function, typename... Operands>
+__device__ inline void run_slow(std::int64_t first, std::int64_t count, Y* y, bool wide, const Function& f,
+                                const Operands&... operands) {
+#pragma unroll 1
+  for (int p = 0; p < kPacks; ++p) {
+    const std::int64_t i = first + p * kThreads * N;
+    if (i >= count) return;
+    const int n = count - i < N ? static_cast<int>(count - i) : N;
+    Loaded<N, Operands...> loaded;
+    loaded.template load<false>(i, n, operands...);
+    Y out[N];
+#pragma unroll
+    for (int k = 0; k < N; ++k) out[k] = converted<Y>(loaded.apply(f, k));
+    store_elements(y + i, n, wide, out);
+  }
+}
+
+// `fast`: y and all operands are wide. `wide`: y is.
+template <int N, typename Y, typename Function, typename... Operands>
+__global__ void __launch_bounds__(kThreads)
+    run(std::int64_t count, Y* y, bool fast, bool wide, Function f, Operands... operands) {
+  constexpr int kTile = kPacks * kThreads * N;
+  const std::int64_t tile = static_cast<std::int64_t>(blockIdx.x) * kTile, first = tile + threadIdx.x * N;
+  if (fast && tile + kTile <= count) {
+    run_fast<N>(first, y, f, operands...);
+  } else {
+    run_slow<N>(first, count, y, wide, f, operands...);
   }
 }
 
@@ -217,13 +280,14 @@ constexpr int neighbours() {
 }  // namespace elementwise
 
 // y[i] = f(operands at i...) for i < count. f takes a float for each operand and returns a float, which is rounded to Y,
-// or a Y. f of the elements beyond the last is computed and thrown away.
+// or a Y. f of zeros may be computed beyond the last element, and is thrown away.
 template <typename Y, typename Function, typename... Operands>
 void launch_elementwise(const Launch& on, std::int64_t count, Y* y, const Function& f, Operands... operands) {
-  constexpr int N = elementwise::neighbours<sizeof(Y), sizeof(typename Operands::Element)...>();
-  (operands.prepare(N), ...);
+  constexpr int N = elementwise::neighbours<sizeof(Y), Operands::kSize...>();
+  (operands.template prepare<N>(), ...);
+  const bool wide = is_aligned(y, kAccess<Y, N>), fast = (wide && ... && operands.wide);
   launch(on, blocks_for(count, std::int64_t{kThreads} * elementwise::kPacks * N), kThreads,
-         elementwise::run<N, Y, Function, Operands...>, count, y, is_aligned(y, sizeof(Y) * N), f, operands...);
+         elementwise::run<N, Y, Function, Operands...>, count, y, fast, wide, f, operands...);
 }
 
 }  // namespace lockstep

@@ -46,6 +46,13 @@ inline dim3 striding_blocks(std::int64_t count, std::int64_t items) {
   return dim3(static_cast<unsigned>(std::min((count + items - 1) / items, kMostBlocks)));
 }
 
+// Queues a copy within the device's memory; none where it would be of nothing, or onto itself.
+inline void queue_copy(const Launch& on, void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0 || to == from) return;
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(on.stream)),
+             "cudaMemcpyAsync");
+}
+
 // Calls make(T{}) with T = float or BFloat16 by `dtype` and returns what it returns; bad_input naming the op for other
 // types.
 template <typename Make>

@@ -35,6 +35,8 @@ Meeting meeting_of(const BroadcastLoops& loops, const std::array<std::int64_t, S
 template <typename T>
 struct Looped {
   using Element = T;
+  static constexpr std::size_t kSize = sizeof(T);
+  static constexpr bool wide = true;
   const T* x = nullptr;
   int rank = 0;
   Divisor extent[Shape::kMaxRank];
@@ -52,8 +54,9 @@ struct Looped {
     out.x = memory;
     return out;
   }
-  void prepare(int) {}
   template <int N>
+  void prepare() {}
+  template <bool kFast, int N>
   __device__ void load(std::int64_t first, int n, T (&to)[N]) const {
 #pragma unroll
     for (int k = 0; k < N; ++k) {
@@ -65,7 +68,7 @@ struct Looped {
         at += (rest - next * extent[axis].divisor) * stride[axis];
         rest = next;
       }
-      to[k] = k < n ? x[at] : T{};
+      to[k] = kFast || k < n ? x[at] : T{};
     }
   }
 };

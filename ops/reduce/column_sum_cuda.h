@@ -82,7 +82,7 @@ struct MatrixValues {
   template <int N>
   __device__ void load(std::int64_t row, std::int64_t column, float (&v)[1][N]) const {
     T raw[N];
-    load_elements(x + row * columns + column, N, true, raw);
+    load_pack(x + row * columns + column, raw);
 #pragma unroll
     for (int k = 0; k < N; ++k) v[0][k] = to_float(raw[k]);
   }
@@ -208,7 +208,7 @@ struct Pieces {
   template <int N>
   __device__ void load(std::int64_t piece, std::int64_t index, float (&v)[kSums][N]) const {
 #pragma unroll
-    for (int s = 0; s < kSums; ++s) load_elements(from + (piece * kSums + s) * stride + index, N, true, v[s]);
+    for (int s = 0; s < kSums; ++s) load_pack(from + (piece * kSums + s) * stride + index, v[s]);
   }
 };
 
