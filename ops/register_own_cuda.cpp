@@ -3,6 +3,12 @@
 #include "ops/activation/activation.h"
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
+#include "ops/concat/concat.h"
+#include "ops/dropout/dropout.h"
+#include "ops/elementwise_chain/elementwise_chain.h"
+#include "ops/embedding/embedding.h"
+#include "ops/from_bytes/from_bytes.h"
+#include "ops/microbatch_sum/microbatch_sum.h"
 #include "ops/register.h"
 
 namespace lockstep {
@@ -12,6 +18,12 @@ void register_own_cuda_kernels(KernelRegistry& registry) {
   register_activation_cuda(registry);
   register_bias_cuda(registry);
   register_binary_cuda(registry);
+  register_concat_cuda(registry);
+  register_dropout_cuda(registry);
+  register_elementwise_chain_cuda(registry);
+  register_embedding_cuda(registry);
+  register_from_bytes_cuda(registry);
+  register_microbatch_sum_cuda(registry);
 }
 
 }  // namespace lockstep

@@ -52,6 +52,7 @@ ValueId concat(Graph& graph, const std::vector<ValueId>& values, int axis = -1,
                const std::string& name = "");
 
 void register_concat_cpu(KernelRegistry& registry);
+void register_concat_cuda(KernelRegistry& registry);
 void register_concat_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

@@ -47,5 +47,6 @@ ValueId dropout(Graph& graph, ValueId x, double rate, const DropoutSource& sourc
                 const std::string& name = "");
 
 void register_dropout_cpu(KernelRegistry& registry);
+void register_dropout_cuda(KernelRegistry& registry);
 
 }  // namespace lockstep

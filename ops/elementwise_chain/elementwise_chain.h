@@ -59,6 +59,7 @@ class ElementwiseChainOp final : public Op {
 };
 
 void register_elementwise_chain_cpu(KernelRegistry& registry);
+void register_elementwise_chain_cuda(KernelRegistry& registry);
 
 // Grows a chain of two or more nodes from its last one backwards, through values that nobody else
 // reads.

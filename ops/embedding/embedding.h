@@ -43,6 +43,7 @@ class EmbeddingBackwardOp final : public Op {
 ValueId embedding(Graph& graph, ValueId table, ValueId ids, const std::string& name = "");
 
 void register_embedding_cpu(KernelRegistry& registry);
+void register_embedding_cuda(KernelRegistry& registry);
 void register_embedding_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

@@ -43,6 +43,7 @@ ValueId from_bytes(Graph& graph, ValueId x, const std::vector<double>& shift, co
                    const std::string& name = "");
 
 void register_from_bytes_cpu(KernelRegistry& registry);
+void register_from_bytes_cuda(KernelRegistry& registry);
 void register_from_bytes_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

@@ -26,5 +26,6 @@ ValueId microbatch_sum(Graph& graph, ValueId x, const std::string& name = "");
 
 // Of a graph of one microbatch: a copy.
 void register_microbatch_sum_cpu(KernelRegistry& registry);
+void register_microbatch_sum_cuda(KernelRegistry& registry);
 
 }  // namespace lockstep

@@ -5,9 +5,9 @@
 
 #include "core/base/error.h"
 #include "core/passes/autodiff.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -50,30 +50,44 @@ TEST(Concat, OneInputTwiceGetsBothGradients) {
   const ValueId y = concat(graph, {x, x}, 1);
   const ValueId dy = graph.input("dy", {DType::kF32, {1, 4}});
   graph.output("dx", differentiate(graph, std::vector{y}, std::vector{dy}, std::vector{x})[0]);
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice device;
-  auto found = run_graph(graph, registry, device, {{"x", {0, 0}}, {"dy", {1, 2, 30, 40}}});
+  auto found = run_graph(graph, test_registry(), test_device(), {{"x", {0, 0}}, {"dy", {1, 2, 30, 40}}});
   EXPECT_EQ(found["dx"], (std::vector<double>{31, 42}));
 }
 
-TEST(Concat, CopiesNumbersOfAnyTypeWithAnyThreads) {
-  for (const int threads : {1, 3}) {
-    Graph graph;
-    const ValueId a = graph.input("a", {DType::kI64, {30000, 3}});
-    const ValueId b = graph.input("b", {DType::kI64, {30000, 2}});
-    graph.output("y", concat(graph, {a, b}));
-    std::vector<double> first, second, expected;
-    for (int row = 0; row < 30000; ++row) {
-      for (int j = 0; j < 3; ++j) first.push_back(10 * row + j);
-      for (int j = 3; j < 5; ++j) second.push_back(10 * row + j);
-      for (int j = 0; j < 5; ++j) expected.push_back(10 * row + j);
+TEST(Concat, CopiesNumbersOfAnyTypeAndTheirGradients) {
+  KernelRegistry of_cpu;
+  register_concat_cpu(of_cpu);
+  CpuDevice three(3);
+  for (const DType dtype : {DType::kI64, DType::kU8, DType::kBF16, DType::kF32}) {
+    for (const auto& [left, right] : {std::pair{3, 2}, {16, 48}, {4, 12}, {0, 5}}) {
+      SCOPED_TRACE(text(name_of(dtype), " ", left, " ", right));
+      constexpr int kRows = 3001;
+      Tensors parts(2), whole(1);
+      for (int row = 0; row < kRows; ++row) {
+        for (int j = 0; j < left + right; ++j) {
+          const double value = (10 * row + j) % 251;
+          parts[j < left ? 0 : 1].push_back(value);
+          whole[0].push_back(value);
+        }
+      }
+      const TensorType a{dtype, {kRows, left}}, b{dtype, {kRows, right}}, all{dtype, {kRows, left + right}};
+      const ConcatOp concat(1);
+      const ConcatBackwardOp backward(1, {left, right});
+      for (const std::size_t offset : {0, 8}) {
+        const OpRun join{{a, b}, {all}, false, offset}, cut{{all}, {a, b}, false, offset};
+        EXPECT_EQ(run_op(concat, join, test_registry(), test_device(), parts), whole);
+        EXPECT_EQ(run_op(backward, cut, test_registry(), test_device(), whole), parts);
+        EXPECT_EQ(run_op(concat, join, of_cpu, three, parts), whole);
+        EXPECT_EQ(run_op(backward, cut, of_cpu, three, whole), parts);
+      }
     }
-    KernelRegistry registry;
-    register_concat_cpu(registry);
-    CpuDevice device(threads);
-    EXPECT_EQ(run_graph(graph, registry, device, {{"a", first}, {"b", second}})["y"], expected);
   }
+}
+
+TEST(Concat, TakesAnyNumberOfInputs) {
+  std::vector<std::int64_t> extents;
+  for (std::int64_t i = 0; i < 37; ++i) extents.push_back(i % 4);
+  check_op(case_of({5}, extents, {3}, 1));
 }
 
 TEST(Concat, RefusesWhatDoesNotFit) {

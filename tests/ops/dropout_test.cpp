@@ -5,9 +5,9 @@
 
 #include "core/base/error.h"
 #include "core/base/random_words.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -43,13 +43,12 @@ OpCase case_of(double rate, const Shape& shape) {
 TEST(Dropout, AgreesWithItsDefinition) {
   check_ops({case_of(0.5, {1, 9}), case_of(0.5, {3, 5, 7}), case_of(0.1, {2, 64}),
              case_of(0.9, {2, 300}), case_of(0.0, {4, 3}), case_of(0.25, {40}),
-             case_of(0.5, {0, 5}), case_of(0.5, {3, 0}), case_of(0.3, {2, 9001})});
+             case_of(0.5, {0, 5}), case_of(0.5, {3, 0}), case_of(0.3, {2, 9001}), case_of(0.3, {7, 4, 12}),
+             case_of(0.6, {5, 1000})});
 }
 
 TEST(Dropout, ASampleHasItsMaskInAnyBatch) {
-  KernelRegistry registry;
-  register_dropout_cpu(registry);
-  auto run = [&](const std::vector<double>& samples, int threads) {
+  auto run = [&](const std::vector<double>& samples, const KernelRegistry& registry, Device& device) {
     Graph graph;
     const auto batch = static_cast<std::int64_t>(samples.size());
     const ValueId x = graph.input("x", {DType::kF32, {batch, 20000}});
@@ -58,15 +57,34 @@ TEST(Dropout, ASampleHasItsMaskInAnyBatch) {
                                .seed = kSeed,
                                .stream = 3};
     graph.output("y", dropout(graph, x, 0.5, source));
-    CpuDevice device(threads);
     return run_graph(
         graph, registry, device,
         {{"x", std::vector<double>(batch * 20000, 1.0)}, {"step", {12}}, {"sample", samples}})["y"];
   };
-  const auto alone = run({42}, 1), together = run({7, 42, 8}, 1);
+  const auto alone = run({42}, test_registry(), test_device());
+  const auto together = run({7, 42, 8}, test_registry(), test_device());
   EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + 20000));
   EXPECT_FALSE(std::equal(alone.begin(), alone.end(), together.begin()));
-  EXPECT_EQ(together, run({7, 42, 8}, 3));
+  KernelRegistry of_cpu;
+  register_dropout_cpu(of_cpu);
+  CpuDevice three(3);
+  EXPECT_EQ(together, run({7, 42, 8}, of_cpu, three));
+}
+
+TEST(Dropout, ComputesInPlaceAndInUnalignedMemory) {
+  const DropoutOp op(0.4, kSeed, 5);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : {Shape{3, 4000}, Shape{7, 333}}) {
+      const OpRun alone{{{dtype, shape}, {DType::kI64, {}}, {DType::kI64, {shape[0]}}}, {{dtype, shape}}};
+      Tensors values = {{}, {17}, {}};
+      for (std::int64_t i = 0; i < shape.elements(); ++i) values[0].push_back(static_cast<double>(i % 100) - 50);
+      for (std::int64_t i = 0; i < shape[0]; ++i) values[2].push_back(static_cast<double>(1000 - i));
+      const OpRun in_place{alone.inputs, alone.outputs, true}, unaligned{alone.inputs, alone.outputs, false, 8};
+      const Tensors expected = run_op(op, alone, test_registry(), test_device(), values);
+      EXPECT_EQ(run_op(op, in_place, test_registry(), test_device(), values), expected);
+      EXPECT_EQ(run_op(op, unaligned, test_registry(), test_device(), values), expected);
+    }
+  }
 }
 
 TEST(Dropout, KeepsTheShareThatItSays) {

@@ -13,20 +13,11 @@
 #include "ops/activation/activation.h"
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
-
-const KernelRegistry& registry() {
-  static const KernelRegistry made = [] {
-    KernelRegistry kernels;
-    register_cpu_kernels(kernels);
-    return kernels;
-  }();
-  return made;
-}
 
 Graph fused(const Graph& graph) {
   Graph out = eliminate_dead(fuse(graph, elementwise_chain_fusions()));
@@ -55,15 +46,12 @@ std::map<std::string, std::vector<double>> random_feeds(const Graph& graph) {
   return feeds;
 }
 
-// Runs the graph as it is and fused, with one thread and with three. Returns the fused graph.
-Graph expect_equal_bits(const Graph& graph) {
-  const Graph with_chains = fused(graph);
+void expect_equal_bits_on(const Graph& graph, const Graph& with_chains, const KernelRegistry& registry, Device& device,
+                          Device& other_device) {
   const auto feeds = random_feeds(graph);
-  CpuDevice device;
-  const auto expected = run_graph(graph, registry(), device, feeds);
-  for (const int threads : {1, 3}) {
-    CpuDevice many(threads);
-    const auto found = run_graph(with_chains, registry(), many, feeds);
+  const auto expected = run_graph(graph, registry, device, feeds);
+  for (Device* on : {&device, &other_device}) {
+    const auto found = run_graph(with_chains, registry, *on, feeds);
     for (const auto& [name, values] : expected) {
       const auto& other = found.at(name);
       EXPECT_EQ(values.size(), other.size());
@@ -72,9 +60,18 @@ Graph expect_equal_bits(const Graph& graph) {
         EXPECT_FALSE(std::isnan(values[i])) << name << " " << i;
         differ += values[i] != other[i];
       }
-      EXPECT_EQ(differ, 0u) << name << " with " << threads << " threads, of " << values.size();
+      EXPECT_EQ(differ, 0u) << name << ", of " << values.size();
     }
   }
+}
+
+// Runs the graph as it is and fused, on the CPU also with several threads. Returns the fused graph.
+Graph expect_equal_bits(const Graph& graph) {
+  const Graph with_chains = fused(graph);
+  CpuDevice three(3);
+  const bool on_cpu = test_device().kind() == DeviceKind::kCpu;
+  Device& other = on_cpu ? static_cast<Device&>(three) : test_device();
+  expect_equal_bits_on(graph, with_chains, test_registry(), test_device(), other);
   return with_chains;
 }
 
@@ -232,26 +229,87 @@ TEST(ElementwiseChain, TraitsFollowFromTheMembers) {
   EXPECT_EQ(casts.may_overwrite, -1);
 }
 
-// In the memory of the first input.
-TEST(ElementwiseChain, ComputesInPlace) {
-  const TensorType type{DType::kF32, {7, 300}};
-  Graph graph;
-  const ValueId x = graph.input("x", type);
-  const ValueId b = graph.input("b", {DType::kF32, {300}});
-  graph.output("y", multiply(graph, tanh(graph, add(graph, x, b)), x));
-  const Graph result = fused(graph);
-  const Op& op = *result.node(0).op;
-  const std::vector<TensorType> in = {type, {DType::kF32, {300}}}, out = {type};
-  CpuDevice device;
-  const Kernel kernel = registry().make({op, in, out, device});
-  const Memory workspace = device.allocate(kernel.workspace_bytes);
-  std::vector<float> alone(2100), place(2100), vector(300, 0.5f);
-  for (int i = 0; i < 2100; ++i) place[i] = 0.01f * static_cast<float>(i % 211 - 100);
-  void* inputs[] = {place.data(), vector.data()};
-  void* to = alone.data();
-  kernel.run({inputs, &to, workspace.data(), nullptr});
-  kernel.run({inputs, inputs, workspace.data(), nullptr});
-  EXPECT_EQ(place, alone);
+// The chains that trainings are full of: residual blocks, their gradients, bias and activation.
+TEST(ElementwiseChain, TakesWhatResidualNetworksMake) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : shapes()) {
+      for (const Activation& f : activations()) {
+        SCOPED_TRACE(text(name_of(dtype), shape, f.name()));
+        auto expect_one_chain = [&](const auto& build) {
+          Graph graph;
+          const ValueId a = graph.input("a", {dtype, shape}), b = graph.input("b", {dtype, shape});
+          const ValueId saved = graph.input("saved", {dtype, shape});
+          graph.output("y", build(graph, a, b, saved));
+          EXPECT_EQ(expect_equal_bits(graph).nodes().size(), 1u);
+        };
+        const auto backward = std::make_shared<ActivationBackwardOp>(f);
+        expect_one_chain([&](Graph& g, ValueId a, ValueId b, ValueId) { return activation(g, add(g, a, b), f); });
+        expect_one_chain([&](Graph& g, ValueId a, ValueId, ValueId) { return activation(g, add(g, a, a), f); });
+        expect_one_chain([&](Graph& g, ValueId a, ValueId b, ValueId saved) {
+          return g.add(backward, {accumulate(g, a, b), saved});
+        });
+        expect_one_chain([&](Graph& g, ValueId, ValueId b, ValueId saved) {
+          return g.add(backward, {b, activation(g, saved, f)});
+        });
+        expect_one_chain([&](Graph& g, ValueId a, ValueId, ValueId) {
+          return activation(g, bias(g, a, g.input("bias", {DType::kF32, {shape[-1]}})), f);
+        });
+        expect_one_chain([&](Graph& g, ValueId a, ValueId, ValueId) {
+          return activation(g, add(g, a, g.input("vector", {dtype, {shape[-1]}})), f);
+        });
+        expect_one_chain([&](Graph& g, ValueId, ValueId, ValueId saved) {
+          const ValueId dy = g.input("dy", {DType::kF32, shape});
+          return g.add(backward, {dtype == DType::kBF16 ? cast(g, dy, dtype) : scale(g, dy, 0.5), saved});
+        });
+      }
+    }
+  }
+}
+
+// As many results wait for their reader at once as there can be.
+TEST(ElementwiseChain, TakesTreesOfOps) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : {Shape{1}, Shape{5, 700}, Shape{3, 1024}}) {
+      Graph graph;
+      std::vector<ValueId> level;
+      for (int i = 0; i < 8; ++i) {
+        const ValueId x = graph.input(text("x", i), {dtype, shape});
+        level.push_back(i % 2 == 0 ? tanh(graph, x) : scale(graph, x, 0.7));
+      }
+      while (level.size() > 1) {
+        std::vector<ValueId> next;
+        for (std::size_t i = 0; i < level.size(); i += 2) next.push_back(subtract(graph, level[i], level[i + 1]));
+        level = next;
+      }
+      graph.output("y", level[0]);
+      EXPECT_EQ(expect_equal_bits(graph).nodes().size(), 1u);
+    }
+  }
+}
+
+// In the memory of the first input, and in memory that is not aligned.
+TEST(ElementwiseChain, ComputesInPlaceAndInUnalignedMemory) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const TensorType type{dtype, {7, 300}}, vector{dtype, {300}};
+    std::vector<std::vector<double>> values = {{}, std::vector<double>(300, 0.5)};
+    for (int i = 0; i < 2100; ++i) values[0].push_back(0.01 * static_cast<double>(i % 211 - 100));
+    auto expect_equal = [&](const auto& build) {
+      Graph graph;
+      const ValueId x = graph.input("x", type), b = graph.input("b", vector);
+      graph.output("y", build(graph, x, b));
+      const Graph result = fused(graph);
+      ASSERT_EQ(result.nodes().size(), 1u);
+      const Op& op = *result.node(0).op;
+      OpRun run{{type, vector}, {type}};
+      const auto alone = run_op(op, run, test_registry(), test_device(), values);
+      run.in_place = true;
+      EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), alone);
+      run.offset = 4;
+      EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), alone);
+    };
+    expect_equal([](Graph& g, ValueId x, ValueId b) { return multiply(g, tanh(g, add(g, x, b)), x); });
+    expect_equal([](Graph& g, ValueId x, ValueId b) { return relu(g, add(g, x, b)); });
+  }
 }
 
 }  // namespace

@@ -6,9 +6,9 @@
 #include <cmath>
 
 #include "core/base/error.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -45,10 +45,7 @@ TEST(Embedding, AnIdOutsideTheTableTouchesNoMemory) {
   const ValueId dy = graph.input("dy", {DType::kF32, {4, 2}});
   graph.output("y", embedding(graph, table, ids));
   graph.output("sums", graph.add(std::make_shared<EmbeddingBackwardOp>(2), {dy, ids}));
-  KernelRegistry registry;
-  register_embedding_cpu(registry);
-  CpuDevice device;
-  auto found = run_graph(graph, registry, device,
+  auto found = run_graph(graph, test_registry(), test_device(),
                          {{"table", {1, 2, 3, 4}},
                           {"ids", {1, -1, 2, 0}},
                           {"dy", {1, 1, 10, 10, 100, 100, 1000, 1000}}});
@@ -59,24 +56,48 @@ TEST(Embedding, AnIdOutsideTheTableTouchesNoMemory) {
   EXPECT_EQ(found["sums"], (std::vector<double>{1000, 1000, 1, 1}));
 }
 
-// 0.1 is not exact, so another order of the additions would show.
-TEST(Embedding, GradientHasTheSameBitsWithAnyThreads) {
-  KernelRegistry registry;
-  register_embedding_cpu(registry);
-  const std::vector<TensorType> in = {{DType::kF32, {5000, 64}}, {DType::kI32, {5000}}};
-  const std::vector<TensorType> out = {{DType::kF32, {2000, 64}}};
-  std::vector<float> dy(5000 * 64), one(2000 * 64), three(2000 * 64);
-  std::vector<std::int32_t> ids(5000);
-  for (std::size_t i = 0; i < dy.size(); ++i) dy[i] = 0.1f * static_cast<float>(i % 97);
-  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * i % 1999);
+// 0.1 is not exact, so another order of the additions would show. No id is named often.
+TEST(Embedding, GradientHasTheSameBitsAnywhere) {
   const EmbeddingBackwardOp op(2000);
-  void* from[] = {dy.data(), ids.data()};
-  for (auto* to : {&one, &three}) {
-    CpuDevice device(to == &one ? 1 : 3);
-    void* sums = to->data();
-    registry.make({op, in, out, device}).run({from, &sums, nullptr, nullptr});
+  for (const std::int64_t dim : {64, 37}) {
+    Tensors values(2);
+    for (std::int64_t i = 0; i < 5000 * dim; ++i) values[0].push_back(0.1 * static_cast<double>(i % 97));
+    for (std::int64_t i = 0; i < 5000; ++i) values[1].push_back(static_cast<double>(i * i % 1999));
+    OpRun run{{{DType::kF32, {5000, dim}}, {DType::kI32, {5000}}}, {{DType::kF32, {2000, dim}}}};
+    const Tensors found = run_op(op, run, test_registry(), test_device(), values);
+    run.offset = 4;
+    EXPECT_EQ(found, run_op(op, run, test_registry(), test_device(), values));
+    KernelRegistry of_cpu;
+    register_embedding_cpu(of_cpu);
+    for (const int threads : {1, 3}) {
+      CpuDevice device(threads);
+      EXPECT_EQ(found, run_op(op, run, of_cpu, device, values)) << threads << " threads";
+    }
   }
-  EXPECT_EQ(one, three);
+}
+
+// Texts are filled up with one id, and others come often too. Whole numbers, whose sums are exact.
+TEST(Embedding, GradientOfIdsThatComeOften) {
+  struct Case {
+    std::int64_t vocabulary, dim, count, often;
+  };
+  for (const auto& [vocabulary, dim, count, often] :
+       {Case{1, 8, 3000, 1}, Case{3, 5, 33, 1}, Case{40, 260, 1000, 7}, Case{500, 4, 20011, 3}, Case{70000, 8, 300, 2},
+        Case{9, 1, 64, 2}, Case{300, 36, 4096, 1}}) {
+    SCOPED_TRACE(text(vocabulary, " ", dim, " ", count, " ", often));
+    Tensors values(2), expected = {std::vector<double>(vocabulary * dim, 0.0)};
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t id = i % 3 == 0 ? i * 7919 % (vocabulary + 2) - 1 : i / 50 % often;
+      values[1].push_back(static_cast<double>(id));
+      for (std::int64_t j = 0; j < dim; ++j) {
+        values[0].push_back(static_cast<double>((i + j) % 13 - 6));
+        if (id >= 0 && id < vocabulary) expected[0][id * dim + j] += values[0].back();
+      }
+    }
+    const EmbeddingBackwardOp op(vocabulary);
+    const OpRun run{{{DType::kF32, {count, dim}}, {DType::kI32, {count}}}, {{DType::kF32, {vocabulary, dim}}}};
+    EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), expected);
+  }
 }
 
 TEST(Embedding, RefusesIdsOfAnotherType) {

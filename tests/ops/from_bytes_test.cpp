@@ -6,21 +6,22 @@
 #include <numeric>
 
 #include "core/base/error.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
 
-std::vector<double> converted(const Shape& shape, const std::vector<double>& bytes, const std::vector<double>& shift,
-                              const std::vector<double>& scale, int threads = 1) {
+Graph graph_of(const Shape& shape, const std::vector<double>& shift, const std::vector<double>& scale) {
   Graph graph;
   const ValueId x = graph.input("x", {DType::kU8, shape, nullptr});
   graph.output("y", from_bytes(graph, x, shift, scale));
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice device(threads);
-  return run_graph(graph, registry, device, {{"x", bytes}})["y"];
+  return graph;
+}
+
+std::vector<double> converted(const Shape& shape, const std::vector<double>& bytes, const std::vector<double>& shift,
+                              const std::vector<double>& scale) {
+  return run_graph(graph_of(shape, shift, scale), test_registry(), test_device(), {{"x", bytes}})["y"];
 }
 
 TEST(FromBytes, OneShiftAndScaleForAll) {
@@ -33,16 +34,34 @@ TEST(FromBytes, OneShiftAndScaleForAll) {
   EXPECT_EQ(converted({1}, {7}, {}, {}), std::vector<double>{7});
 }
 
-TEST(FromBytes, OneForEachChannelWithAnyThreads) {
-  const std::int64_t rows = 70001;
-  std::vector<double> bytes, expected;
-  const std::vector<double> shift = {1, 2.5, 100}, scale = {0.5, 3, 0.01};
-  for (std::int64_t i = 0; i < rows * 3; ++i) {
-    bytes.push_back(static_cast<double>(i * 7 % 256));
-    expected.push_back(static_cast<float>((bytes.back() - shift[i % 3]) * scale[i % 3]));
+TEST(FromBytes, OneForEachChannel) {
+  for (const std::int64_t channels : {2, 3, 4, 16}) {
+    const std::int64_t rows = 70001;
+    std::vector<double> bytes, expected, shift, scale;
+    for (std::int64_t j = 0; j < channels; ++j) {
+      shift.push_back(1 + 2.5 * static_cast<double>(j));
+      scale.push_back(0.01 * static_cast<double>(j + 7));
+    }
+    for (std::int64_t i = 0; i < rows * channels; ++i) {
+      bytes.push_back(static_cast<double>(i * 7 % 256));
+      expected.push_back(static_cast<float>((bytes.back() - shift[i % channels]) * scale[i % channels]));
+    }
+    const Shape shape{rows, channels};
+    EXPECT_EQ(converted(shape, bytes, shift, scale), expected) << channels;
+    CpuDevice three(3);
+    KernelRegistry of_cpu;
+    register_from_bytes_cpu(of_cpu);
+    EXPECT_EQ(run_graph(graph_of(shape, shift, scale), of_cpu, three, {{"x", bytes}})["y"], expected) << channels;
   }
-  EXPECT_EQ(converted({rows, 3}, bytes, shift, scale, 1), expected);
-  EXPECT_EQ(converted({rows, 3}, bytes, shift, scale, 3), expected);
+}
+
+TEST(FromBytes, BytesMayBeginAnywhere) {
+  const FromBytesOp op({1, 2, 3}, {0.5, 3, 0.25});
+  const OpRun run{{{DType::kU8, {401, 3}}}, {{DType::kF32, {401, 3}}}};
+  std::vector<double> bytes(1203);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<double>(i * 31 % 256);
+  const auto aligned = run_op(op, run, test_registry(), test_device(), {bytes});
+  EXPECT_EQ(run_op(op, {run.inputs, run.outputs, false, 4}, test_registry(), test_device(), {bytes}), aligned);
 }
 
 TEST(FromBytes, RefusesWhatIsNotBytesOrHasOtherChannels) {
