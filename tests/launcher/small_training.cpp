@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 
+#include "dist/exchange_staged.h"
 #include "tests/test_device.h"
 
 namespace lockstep::testing {
@@ -57,8 +58,9 @@ std::unique_ptr<Worker> test_worker(std::unique_ptr<Communicator> communicator, 
   WorkerDevice device;
   device.device = make_test_device();
   device.workers = communicator->size();
-  device.register_kernels = [](KernelRegistry& kernels, Communicator&, Device&) -> std::shared_ptr<void> {
+  device.register_kernels = [](KernelRegistry& kernels, Communicator& all, Device& made) -> std::shared_ptr<void> {
     kernels = test_registry();
+    register_exchange_staged(kernels, all, made);
     return nullptr;
   };
   return std::make_unique<Worker>(std::move(communicator), threads, std::move(device));
