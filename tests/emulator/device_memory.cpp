@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <mutex>
 
 #include "core/base/error.h"
@@ -20,12 +18,42 @@
 #define ASAN_UNPOISON_MEMORY_REGION(data, bytes) (static_cast<void>(data), static_cast<void>(bytes))
 #endif
 
+extern const std::byte __executable_start;  // by the linker
+#if defined(__SANITIZE_ADDRESS__)
+extern "C" int __sanitizer_get_ownership(const volatile void* address);  // g++ installs no header for it
+#endif
+
 namespace lockstep {
 namespace {
 
 constexpr std::size_t kPage = 4096;
+constexpr std::size_t kNearStack = 1 << 20;  // of the frames that are older than the one that asks
 
 std::size_t rounded_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+// Where a block of that size begins in its pages, so that it ends with them.
+std::size_t offset_in_pages(std::size_t bytes) { return rounded_up(bytes, kPage) - rounded_up(bytes, kMemoryAlignment); }
+
+// Pages for a block, and one behind it that nobody may touch; zeroed.
+std::byte* map_pages(std::size_t bytes, int protection) {
+  const std::size_t size = rounded_up(bytes, kPage);
+  void* mapped = mmap(nullptr, size + kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  if (mprotect(mapped, size, protection) != 0) {
+    munmap(mapped, size + kPage);
+    return nullptr;
+  }
+  auto* pages = static_cast<std::byte*>(mapped);
+  ASAN_POISON_MEMORY_REGION(pages, size);
+  ASAN_UNPOISON_MEMORY_REGION(pages + offset_in_pages(bytes), bytes);
+  return pages;
+}
+
+void unmap_pages(std::byte* pages, std::size_t bytes) {
+  const std::size_t size = rounded_up(bytes, kPage);
+  ASAN_UNPOISON_MEMORY_REGION(pages, size);
+  munmap(pages, size + kPage);
+}
 
 // ---- What a segmentation fault was ---------------------------------------------------------------
 
@@ -68,15 +96,10 @@ DeviceMemory::~DeviceMemory() {
 }
 
 void* DeviceMemory::allocate(std::size_t bytes) {
-  const std::size_t size = rounded_up(bytes, kPage);
-  void* mapped = mmap(nullptr, size + kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) return nullptr;
-  auto* pages = static_cast<std::byte*>(mapped);
-  std::byte* data = pages + size - rounded_up(bytes, kMemoryAlignment);
-  ASAN_POISON_MEMORY_REGION(pages, size);
-  ASAN_UNPOISON_MEMORY_REGION(data, bytes);
-  blocks_[data] = {pages, size};
-  if (opened_ > 0) protect(PROT_READ | PROT_WRITE);
+  std::byte* pages = map_pages(bytes, opened_ > 0 ? PROT_READ | PROT_WRITE : PROT_NONE);
+  if (pages == nullptr) return nullptr;
+  std::byte* data = pages + offset_in_pages(bytes);
+  blocks_[data] = {pages, bytes};
   return data;
 }
 
@@ -84,8 +107,7 @@ void DeviceMemory::free(void* data) {
   const auto found = blocks_.find(data);
   const Block block = found->second;
   blocks_.erase(found);
-  ASAN_UNPOISON_MEMORY_REGION(block.pages, block.bytes);
-  munmap(block.pages, block.bytes + kPage);
+  unmap_pages(block.pages, block.bytes);
 }
 
 void DeviceMemory::open() {
@@ -98,22 +120,27 @@ void DeviceMemory::close() {
 
 void DeviceMemory::protect(int protection) {
   for (const auto& [data, block] : blocks_) {
-    require(mprotect(block.pages, block.bytes, protection) == 0, "mprotect failed");
+    require(mprotect(block.pages, rounded_up(block.bytes, kPage), protection) == 0, "mprotect failed");
   }
 }
 
 void* allocate_staging(std::size_t bytes) {
-  const std::size_t size = rounded_up(bytes, kMemoryAlignment);
-  void* data = std::aligned_alloc(kMemoryAlignment, size);
-  if (data == nullptr) return nullptr;
-  std::memset(data, 0, size);
-  ASAN_POISON_MEMORY_REGION(static_cast<std::byte*>(data) + bytes, size - bytes);
-  return data;
+  std::byte* pages = map_pages(bytes, PROT_READ | PROT_WRITE);
+  return pages == nullptr ? nullptr : pages + offset_in_pages(bytes);
 }
 
 void free_staging(void* data, std::size_t bytes) {
-  ASAN_UNPOISON_MEMORY_REGION(data, rounded_up(bytes, kMemoryAlignment));
-  std::free(data);
+  unmap_pages(static_cast<std::byte*>(data) - offset_in_pages(bytes), bytes);
+}
+
+bool is_host_memory(const void* address) {
+  const auto* byte = static_cast<const std::byte*>(address);
+  const auto within = [byte](const void* begin, const void* end) { return byte >= begin && byte < end; };
+#if defined(__SANITIZE_ADDRESS__)
+  if (__sanitizer_get_ownership(address) != 0) return true;
+#endif
+  const auto* here = static_cast<const std::byte*>(__builtin_frame_address(0));
+  return within(&__executable_start, sbrk(0)) || within(here, here + kNearStack);
 }
 
 }  // namespace lockstep

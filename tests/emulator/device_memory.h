@@ -40,14 +40,18 @@ class DeviceMemory {
 
   struct Block {
     std::byte* pages;
-    std::size_t bytes;  // of the pages that hold the data
+    std::size_t bytes;
   };
   std::map<void*, Block> blocks_;
   int opened_ = 0;
 };
 
-// Memory of the host, of which nobody can say whether it is page-locked.
+// Memory of the host that is page-locked, which kernels may touch too.
 void* allocate_staging(std::size_t bytes);
 void free_staging(void* data, std::size_t bytes);
+
+// Whether an address is one of the program, its heap, or the stack of the calling thread: what no kernel may touch. It is
+// not known of all memory of the host: large blocks are not in the heap.
+bool is_host_memory(const void* address);
 
 }  // namespace lockstep

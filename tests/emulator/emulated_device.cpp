@@ -33,6 +33,7 @@ class EmulatedEvent final : public Event {
   }
   bool done() const override {
     device_.refuse_in_recording("asking whether an event is done");
+    require(point_ == nullptr || !point_->recorded, "asking whether an event is done that was recorded in a recording");
     return point_ == nullptr || point_->done;
   }
   void wait() override {
@@ -336,6 +337,14 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
 }
 
 namespace lockstep::emulator {
+
+void check_words(const void* words, std::size_t bytes) {
+  for (std::size_t at = 0; at + sizeof(void*) <= bytes; at += sizeof(void*)) {
+    const void* pointer = nullptr;
+    std::memcpy(&pointer, static_cast<const std::byte*>(words) + at, sizeof pointer);
+    require(!is_host_memory(pointer), "a kernel is given the address ", pointer, " of the host, or a member that was never set");
+  }
+}
 
 cudaError_t queue_kernel(const cudaLaunchConfig_t& config, std::function<void()> thread) {
   const dim3 grid = config.gridDim, block = config.blockDim;

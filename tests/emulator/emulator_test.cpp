@@ -24,6 +24,24 @@ std::string error_of(const std::function<void()>& body) {
 
 class EmulatorTest : public ::testing::Test {
  protected:
+  // Numbers that kernels and the host may touch.
+  template <typename T>
+  struct Numbers {
+    Numbers(EmulatedDevice& device, std::size_t count)
+        : memory(device.allocate(count * sizeof(T), MemoryKind::kStaging)), count(count) {}
+    T* data() const { return static_cast<T*>(memory.data()); }
+    T* begin() const { return data(); }
+    T* end() const { return data() + count; }
+    T& operator[](std::size_t i) const { return data()[i]; }
+    std::vector<T> values() const { return {begin(), end()}; }
+    Memory memory;
+    std::size_t count;
+  };
+  template <typename T>
+  Numbers<T> numbers(std::size_t count) {
+    return Numbers<T>(device_, count);
+  }
+
   template <typename... Parameters, typename... Arguments>
   void run(dim3 blocks, dim3 threads, void (*kernel)(Parameters...), Arguments... arguments) {
     queue(StreamKind::kCompute, blocks, threads, kernel, arguments...);
@@ -53,9 +71,10 @@ TEST_F(EmulatorTest, EveryThreadOfEveryBlockRunsOnce) {
   for (const dim3 blocks : {dim3(1), dim3(7), dim3(8), dim3(3, 2, 5), dim3(1, 4)}) {
     for (const dim3 threads : {dim3(1), dim3(33), dim3(4, 3, 2), dim3(1024)}) {
       for (int launch = 0; launch < 3; ++launch) {  // each in another order
-        std::vector<int> visits(std::size_t{blocks.x} * blocks.y * blocks.z * threads.x * threads.y * threads.z);
+        const std::size_t count = std::size_t{blocks.x} * blocks.y * blocks.z * threads.x * threads.y * threads.z;
+        const auto visits = numbers<int>(count);
         run(blocks, threads, count_threads, visits.data());
-        EXPECT_EQ(visits, std::vector<int>(visits.size(), 1));
+        EXPECT_EQ(visits.values(), std::vector<int>(count, 1));
       }
     }
   }
@@ -64,12 +83,13 @@ TEST_F(EmulatorTest, EveryThreadOfEveryBlockRunsOnce) {
 __global__ void write_order(int* counter, int* order) { order[blockIdx.x] = (*counter)++; }
 
 TEST_F(EmulatorTest, BlocksDoNotRunInAscendingOrder) {
-  std::vector<int> ascending(64), order(64);
+  std::vector<int> ascending(64);
   std::iota(ascending.begin(), ascending.end(), 0);
+  const auto order = numbers<int>(64);
   for (int launch = 0; launch < 3; ++launch) {
-    int counter = 0;
-    run(64, 1, write_order, &counter, order.data());
-    EXPECT_NE(order, ascending);
+    const auto counter = numbers<int>(1);
+    run(64, 1, write_order, counter.data(), order.data());
+    EXPECT_NE(order.values(), ascending);
     EXPECT_EQ(std::set<int>(order.begin(), order.end()).size(), 64u);
   }
 }
@@ -94,6 +114,28 @@ TEST_F(EmulatorTest, KernelsRunOnAStream) {
   EXPECT_EQ(cudaMemcpyAsync(nullptr, nullptr, 4, cudaMemcpyDefault, nullptr), cudaErrorInvalidResourceHandle);
 }
 
+__global__ void append_digit(int* number, int digit) { *number = *number * 10 + digit; }
+
+struct Member {
+  int number;
+  const int* pointer;
+};
+__global__ void take_member(Member) {}
+
+TEST_F(EmulatorTest, KernelsAreNotGivenMemoryOfTheHost) {
+  static int of_the_program = 0;
+  int on_the_stack = 0;
+  const auto on_the_heap = std::make_unique<int>(0);
+  const auto fine = numbers<int>(1);
+  for (int* pointer : {&of_the_program, &on_the_stack, on_the_heap.get()}) {
+    const auto found = [](const std::string& message) { return message.starts_with("a kernel is given the address 0x"); };
+    EXPECT_PRED1(found, error_of([&] { run(1, 1, append_digit, pointer, 1); }));
+    EXPECT_PRED1(found, error_of([&] { run(1, 1, take_member, Member{1, pointer}); }));
+  }
+  run(1, 1, take_member, Member{1, fine.data()});
+  run(1, 1, take_member, Member{1, nullptr});
+}
+
 // ---- Barriers ------------------------------------------------------------------------------------
 
 __global__ void rotate(int* data, int rounds) {
@@ -110,9 +152,9 @@ __global__ void rotate(int* data, int rounds) {
 
 TEST_F(EmulatorTest, ABarrierWaitsForAllThreads) {
   for (const unsigned threads : {1u, 31u, 32u, 96u, 250u, 256u}) {
-    std::vector<int> data(5 * threads);
+    const auto data = numbers<int>(5 * threads);
     run(5, threads, rotate, data.data(), 3);
-    for (unsigned i = 0; i < data.size(); ++i) ASSERT_EQ(data[i], static_cast<int>((i % threads + 3) % threads));
+    for (unsigned i = 0; i < 5 * threads; ++i) ASSERT_EQ(data[i], static_cast<int>((i % threads + 3) % threads));
   }
 }
 
@@ -123,7 +165,7 @@ __global__ void reverse_without_barrier(int* data) {
 }
 
 TEST_F(EmulatorTest, AMissingBarrierShows) {
-  std::vector<int> data(64);
+  const auto data = numbers<int>(64);
   run(1, 64, reverse_without_barrier, data.data());
   bool right = true;
   for (int i = 0; i < 64; ++i) right = right && data[i] == 63 - i;
@@ -142,8 +184,8 @@ __global__ void half_at_a_barrier(int* after) {
 }
 
 TEST_F(EmulatorTest, ABarrierForAllThatHaveNotEnded) {
-  int after = 0;
-  const std::string message = error_of([&] { run(1, 128, half_at_a_barrier, &after); });
+  const auto after = numbers<int>(1);
+  const std::string message = error_of([&] { run(1, 128, half_at_a_barrier, after.data()); });
   EXPECT_NE(message.find("__syncthreads at two places"), std::string::npos) << message;
 }
 
@@ -154,9 +196,9 @@ __global__ void end_or_wait(int* after) {
 }
 
 TEST_F(EmulatorTest, ThreadsThatHaveEndedAreNotWaitedFor) {
-  int after = 0;
-  run(3, 100, end_or_wait, &after);
-  EXPECT_EQ(after, 150);
+  const auto after = numbers<int>(1);
+  run(3, 100, end_or_wait, after.data());
+  EXPECT_EQ(after[0], 150);
 }
 
 __global__ void barrier_against_warp() {
@@ -173,7 +215,7 @@ TEST_F(EmulatorTest, ABarrierThatSomeNeverReachIsFound) {
   EXPECT_NE(message.find("40 wait in __syncthreads at "), std::string::npos) << message;
   EXPECT_NE(message.find("24 wait for their warp (mask 0xffffffff)"), std::string::npos) << message;
   // And the next kernel runs.
-  std::vector<int> data(64);
+  const auto data = numbers<int>(64);
   run(1, 64, rotate, data.data(), 1);
   EXPECT_EQ(data[0], 1);
 }
@@ -205,9 +247,9 @@ void check_shuffles(const std::vector<T>& out) {
 
 TEST_F(EmulatorTest, ShufflesMoveValues) {
   const auto check = [&]<typename T>(T) {
-    std::vector<T> out(64 * 5);
+    const auto out = numbers<T>(64 * 5);
     run(1, 64, shuffles<T>, out.data());
-    check_shuffles(out);
+    check_shuffles(out.values());
   };
   check(float{});
   check(int{});
@@ -224,9 +266,9 @@ __global__ void sums(float* out, const float* x) {
 }
 
 TEST_F(EmulatorTest, SumsOfBlocks) {
-  std::vector<float> x(4 * 256), out(8);
-  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
-  run(4, 256, sums, out.data(), x.data());
+  const auto x = numbers<float>(4 * 256), out = numbers<float>(8);
+  std::iota(x.begin(), x.end(), 0.0f);
+  run(4, 256, sums, out.data(), static_cast<const float*>(x.data()));
   for (int block = 0; block < 4; ++block) {
     EXPECT_EQ(out[block], 256 * (256.0f * block + 127.5f));
     EXPECT_EQ(out[4 + block], 256 * block + 255);
@@ -241,7 +283,7 @@ __global__ void ballots(unsigned* out) {
 }
 
 TEST_F(EmulatorTest, BallotsAreOfTheLanesInTheMask) {
-  std::vector<unsigned> out(32 * 3);
+  const auto out = numbers<unsigned>(32 * 3);
   run(1, 32, ballots, out.data());
   for (unsigned i = 0; i < 32; ++i) {
     EXPECT_EQ(out[i * 3], i < 8 ? 0x55u : 0x55555500u);
@@ -264,7 +306,7 @@ __global__ void shuffle_outside_of_its_mask(float* out) { *out = __shfl_xor_sync
 __global__ void shuffle_from_nowhere(float* out) { *out = __shfl_xor_sync(0xffffffffu, 1.0f, 16); }
 
 TEST_F(EmulatorTest, ShufflesInDivergentCode) {
-  std::vector<float> out(32);
+  const auto out = numbers<float>(32);
   const auto message = [&](void (*kernel)(float*), unsigned threads) {
     return error_of([&] { run(1, threads, kernel, out.data()); });
   };
@@ -305,12 +347,11 @@ TEST_F(EmulatorTest, AKernelStaysInItsMemory) {
 
 // ---- Queued work -----------------------------------------------------------------------------------
 
-__global__ void append_digit(int* number, int digit) { *number = *number * 10 + digit; }
-
 class QueueTest : public EmulatorTest {
  protected:
   void digit(StreamKind stream, int digit) { queue(stream, 1, 1, append_digit, &number_, digit); }
-  int number_ = 0;
+  const Numbers<int> numbers_ = numbers<int>(1);
+  int& number_ = numbers_[0];
 };
 
 TEST_F(QueueTest, NothingRunsBeforeSomebodyWaits) {
@@ -372,7 +413,8 @@ TEST_F(QueueTest, StreamsAreOrderedByEventsAlone) {
 
 TEST_F(QueueTest, AStreamThatHurriesIsAheadOfTheOthers) {
   EmulatedDevice device(StreamKind::kCopy);
-  int number = 0;
+  const Numbers<int> numbers(device, 1);
+  int& number = numbers[0];
   const auto launch = [&](StreamKind stream, int digit) {
     cudaLaunchConfig_t config = {};
     config.stream = static_cast<cudaStream_t>(device.stream(stream));

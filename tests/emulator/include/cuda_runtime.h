@@ -261,10 +261,22 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
 namespace lockstep::emulator {
 // Queues the threads of a grid; `thread` is called once for each.
 cudaError_t queue_kernel(const cudaLaunchConfig_t& config, std::function<void()> thread);
+
+// Throws broken_invariant where one of these words is the address of memory of the host.
+void check_words(const void* words, std::size_t bytes);
+
+// The same of an argument of a kernel and its members.
+template <typename T>
+void check_argument(T argument) {
+  __builtin_clear_padding(&argument);
+  check_words(&argument, sizeof argument);
+}
 }  // namespace lockstep::emulator
 
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... arguments) {
+  static_assert((std::is_trivially_copyable_v<Parameters> && ...), "arguments of a kernel are copied byte by byte");
+  (lockstep::emulator::check_argument<Parameters>(arguments), ...);
   return lockstep::emulator::queue_kernel(
       *config, [kernel, ... values = static_cast<Parameters>(arguments)] { kernel(values...); });
 }
