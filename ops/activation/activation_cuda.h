@@ -31,8 +31,8 @@ struct LeakyRelu {
 
 // 1 / (1 + exp(-x)), without overflow on either side.
 __device__ inline float sigmoid(float x) {
-  const float e = expf(-fabsf(x));
-  return (x < 0.0f ? e : 1.0f) / __fadd_rn(1.0f, e);
+  const float e = expf(-fabsf(x)), inverse = 1.0f / __fadd_rn(1.0f, e);
+  return x < 0.0f ? __fmul_rn(e, inverse) : inverse;
 }
 
 struct Sigmoid {
@@ -65,7 +65,7 @@ struct Gelu {
   }
   __device__ static float bell(float z) { return expf(__fmul_rn(__fmul_rn(-0.5f, z), z)); }
   __device__ static float distribution(float x, float z, float e) {
-    const float t = 1.0f / fmaf(0.28f, z, 1.0f);
+    const float t = __fdividef(1.0f, fmaf(0.28f, z, 1.0f));
     float p = -0.1067556f;
     p = fmaf(p, t, 0.393812249f);
     p = fmaf(p, t, -0.24350056f);

@@ -94,6 +94,7 @@ Instruction instruction_of(const Op& op) {
 constexpr int kPack = 4;              // neighbours that are loaded at once
 constexpr int kPacks = 2;             // of a thread
 constexpr int kValues = kPack * kPacks;
+static_assert(kPacks == 2);
 
 struct Input {
   const void* x = nullptr;
@@ -174,33 +175,76 @@ struct Program {
 
 // ---- The kernel of any chain -------------------------------------------------------------------------
 
-// The elements of an input, as the thread has them: pack p begins at first + p * step.
-template <typename T>
-__device__ inline void load_input(const Program& program, const Input& input, std::int64_t first, std::int64_t step,
-                                  float (&to)[kValues]) {
-  const T* x = static_cast<const T*>(input.x);
-  T raw[kPacks][kPack] = {};
-  const bool whole = first + (kPacks - 1) * step + kPack <= program.count;
-  if (whole && input.wide && input.kind == ChainInput::kFull) {
+// Where an input has what meets element i.
+__device__ inline std::int64_t place_of(const Program& program, const Input& input, std::int64_t i) {
+  if (input.kind == ChainInput::kFull) return i;
+  return input.kind == ChainInput::kVector ? program.columns.remainder(i) : 0;
+}
+
+// An operand: pack p begins at element first + p * step. What is bf16 stays two to a word until unpack(), so that nothing
+// waits for it before the other operand is asked for.
+struct Operand {
+  float value[kValues];
+  bool packed = false;
+
+  __device__ void load(const Program& program, const Input& input, std::int64_t first, std::int64_t step) {
+    packed = input.bf16;
+    const bool whole = first + (kPacks - 1) * step + kPack <= program.count;
+    if (!whole || !input.wide || input.kind == ChainInput::kScalar) {
+      input.bf16 ? load_halves(program, input, first, step) : load_floats(program, input, first, step);
+      return;
+    }
+    // Both packs are asked for at once.
+    const std::int64_t place[kPacks] = {place_of(program, input, first), place_of(program, input, first + step)};
+    if (input.bf16) {
+      std::uint32_t words[kPacks][kPack / 2];
 #pragma unroll
-    for (int p = 0; p < kPacks; ++p) load_pack(x + first + p * step, raw[p]);
-  } else if (whole && input.wide && input.kind == ChainInput::kVector) {
+      for (int p = 0; p < kPacks; ++p) {
+        load_pack(reinterpret_cast<const std::uint32_t*>(static_cast<const BFloat16*>(input.x) + place[p]), words[p]);
+      }
 #pragma unroll
-    for (int p = 0; p < kPacks; ++p) load_pack(x + program.columns.remainder(first + p * step), raw[p]);
-  } else {
+      for (int i = 0; i < kValues / 2; ++i) value[i] = __uint_as_float(words[i / (kPack / 2)][i % (kPack / 2)]);
+    } else {
+      float floats[kPacks][kPack];
+#pragma unroll
+      for (int p = 0; p < kPacks; ++p) load_pack(static_cast<const float*>(input.x) + place[p], floats[p]);
+#pragma unroll
+      for (int i = 0; i < kValues; ++i) value[i] = floats[i / kPack][i % kPack];
+    }
+  }
+  __device__ void unpack() {
+    if (!packed) return;
+#pragma unroll
+    for (int i = kValues - 2; i >= 0; i -= 2) {
+      const unsigned word = __float_as_uint(value[i / 2]);
+      value[i + 1] = __uint_as_float(word & 0xffff0000u);
+      value[i] = __uint_as_float(word << 16);
+    }
+  }
+
+ private:
+  // One by one, where memory is not aligned, or ends.
+  __device__ void load_floats(const Program& program, const Input& input, std::int64_t first, std::int64_t step) {
 #pragma unroll
     for (int i = 0; i < kValues; ++i) {
       const std::int64_t at = first + i / kPack * step + i % kPack;
-      if (at >= program.count) continue;
-      const std::int64_t place = input.kind == ChainInput::kFull     ? at
-                                 : input.kind == ChainInput::kVector ? program.columns.remainder(at)
-                                                                     : 0;
-      raw[i / kPack][i % kPack] = x[place];
+      value[i] = at < program.count ? static_cast<const float*>(input.x)[place_of(program, input, at)] : 0.0f;
     }
   }
+  __device__ void load_halves(const Program& program, const Input& input, std::int64_t first, std::int64_t step) {
 #pragma unroll
-  for (int i = 0; i < kValues; ++i) to[i] = to_float(raw[i / kPack][i % kPack]);
-}
+    for (int i = 0; i < kValues; i += 2) {
+      std::uint32_t word = 0;
+#pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        const std::int64_t at = first + i / kPack * step + i % kPack + k;
+        if (at >= program.count) continue;
+        word |= std::uint32_t{static_cast<const BFloat16*>(input.x)[place_of(program, input, at)].bits} << (16 * k);
+      }
+      value[i / 2] = __uint_as_float(word);
+    }
+  }
+};
 
 template <typename T>
 __device__ inline void store_output(const Program& program, std::int64_t first, std::int64_t step,
@@ -286,31 +330,31 @@ __global__ void __launch_bounds__(kBlock) run_program(const __grid_constant__ Pr
   constexpr std::int64_t kStep = kBlock * kPack;
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kPacks * kStep + t * kPack;
   float y[kValues] = {};
-  auto fetch = [&](std::uint8_t place, float(&to)[kValues]) {
+  auto fetch = [&](std::uint8_t place, Operand& to) {
     if (place == Instruction::kPrevious) {
 #pragma unroll
-      for (int k = 0; k < kValues; ++k) to[k] = y[k];
+      for (int k = 0; k < kValues; ++k) to.value[k] = y[k];
     } else if (place >= Instruction::kSlot) {
 #pragma unroll
-      for (int k = 0; k < kValues; ++k) to[k] = slots[(place - Instruction::kSlot) * kValues + k][t];
-    } else if (program.inputs[place].bf16) {
-      load_input<BFloat16>(program, program.inputs[place], first, kStep, to);
+      for (int k = 0; k < kValues; ++k) to.value[k] = slots[(place - Instruction::kSlot) * kValues + k][t];
     } else {
-      load_input<float>(program, program.inputs[place], first, kStep, to);
+      to.load(program, program.inputs[place], first, kStep);
     }
   };
 #pragma unroll 1
   for (int step = 0; step < program.steps; ++step) {
     const Instruction& instruction = program.instructions[step];
-    float a[kValues], b[kValues];
+    Operand a, b;
     fetch(instruction.a, a);
     if (instruction.b != instruction.a) {
       fetch(instruction.b, b);
+      b.unpack();
+      a.unpack();
     } else {
-#pragma unroll
-      for (int k = 0; k < kValues; ++k) b[k] = a[k];
+      a.unpack();
+      b = a;
     }
-    execute(instruction, a, b, y);
+    execute(instruction, a.value, b.value, y);
     if (instruction.rounds) {
 #pragma unroll
       for (int k = 0; k < kValues; ++k) y[k] = rounded_to<BFloat16>(y[k]);
