@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from session import Session  # noqa: E402
 
 # Parts in their order, and the seconds that each may take at most.
-PARTS = {"tests": 120, "sanitizer": 110}
+PARTS = {"tests": 110, "sanitizer": 100, "kernels": 120}
 
 
 def reason_for_no_gpu(env):
@@ -37,7 +37,7 @@ def describe(session):
         if command[0] is None:
             continue
         try:
-            session.run("machine", command, 30, os.environ if command[0] == sys.executable else None)
+            session.run("machine", command, 30, session.own_env if command[0] == sys.executable else None)
         except OSError as error:
             session.log("machine", "%s: %s" % (command[0], error))
 
@@ -68,9 +68,8 @@ def main():
 
     def finish(*_):
         session.stop_all()
-        text = session.table()
-        (session.out / "table.txt").write_text(text + "\n")
-        print(text, flush=True)
+        (session.out / "table.txt").write_text(session.table() + "\n")
+        print(session.table(everything=False), flush=True)
         os._exit(1 if session.missed() else 0)
 
     signal.signal(signal.SIGTERM, finish)

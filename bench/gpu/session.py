@@ -15,7 +15,9 @@ import threading
 import time
 
 
+# What is printed; everything is in OUT.
 MOST_NOTES = 30
+MOST_DETAILS = 40
 
 
 @dataclasses.dataclass
@@ -28,6 +30,7 @@ class Row:
     ratio: str = ""
     wanted: str = ""
     ok: bool | None = None  # None: nothing was wanted
+    detail: bool = False    # one of many: printed only where it is missed
 
 
 @dataclasses.dataclass
@@ -76,6 +79,7 @@ class Session:
             old.unlink()
         self.build = unpacked(build, self.out)
         self.env = environment_of(self.build)
+        self.own_env = dict(os.environ)  # of programs that are not the build's
         self.begin = time.monotonic()
         self.end = self.begin + seconds
         self.rows, self.notes, self.running = [], [], set()
@@ -148,21 +152,27 @@ class Session:
     def missed(self):
         return [row for row in self.rows if row.ok is False]
 
-    def table(self):
+    def table(self, everything=True):
+        rows = [row for row in self.rows if everything or not row.detail]
+        if not everything:
+            missed = [row for row in self.missed() if row.detail]
+            kept = set(map(id, rows + missed[:MOST_DETAILS]))
+            rows = [row for row in self.rows if id(row) in kept]
         header = Row("part", "name", "value", "limit or peer", "ratio", "wanted")
         columns = ("name", "value", "peer", "ratio", "wanted")
-        width = {c: min(44, max(len(getattr(row, c)) for row in self.rows + [header])) for c in columns}
+        width = {c: min(48, max(len(getattr(row, c)) for row in rows + [header])) for c in columns}
         lines, part = [], None
-        for row in [header] + self.rows:
+        for row in [header] + rows:
             if row.part != part and row is not header:
                 part = row.part
                 lines.append("-- " + part)
             state = {None: "", True: "ok", False: "MISSED"}[row.ok]
             cells = [getattr(row, c).ljust(width[c]) if c == "name" else getattr(row, c).rjust(width[c]) for c in columns]
             lines.append(("  ".join(cells) + "  " + state).rstrip())
-        lines.append("%d rows, %d as wanted, %d MISSED, %.0f s" % (
-            len(self.rows), sum(row.ok is True for row in self.rows), len(self.missed()), time.monotonic() - self.begin))
-        kept = self.notes[:MOST_NOTES]
+        lines.append("%d rows, %d as wanted, %d MISSED, %.0f s%s" % (
+            len(self.rows), sum(row.ok is True for row in self.rows), len(self.missed()), time.monotonic() - self.begin,
+            "" if everything else "; all rows are in " + str(self.out / "table.txt")))
+        kept = self.notes if everything else self.notes[:MOST_NOTES]
         if len(self.notes) > len(kept):
-            kept.append("... and %d more: see the logs" % (len(self.notes) - len(kept)))
+            kept = kept + ["... and %d more: see table.txt" % (len(self.notes) - len(kept))]
         return "\n".join(kept + lines)
