@@ -80,7 +80,7 @@ class Grid {
   const std::function<void()>* thread_ = nullptr;
 
   // Blocks: the next one is (first_block_ + stride_ * i) mod blocks_.
-  std::uint64_t blocks_ = 0, block_number_ = 0, first_block_ = 0, stride_ = 1;
+  std::uint64_t blocks_ = 0, block_number_ = 0, first_block_ = 0, stride_ = 1, order_ = 0;
   bool descending_ = false;  // in which order the threads of a block begin
   bool backwards_ = false;   // in which order they went on last
 
@@ -106,10 +106,14 @@ void Grid::run(dim3 grid, dim3 block, const std::function<void()>& thread, std::
   thread_ = &thread;
   blocks_ = std::uint64_t{grid.x} * grid.y * grid.z;
   block_number_ = 0;
-  // Descending, then in strides of about 0.6 of the grid, then ascending from the middle.
-  stride_ = number % 3 == 0 ? blocks_ - 1 : (number % 3 == 1 ? blocks_ * 5 / 8 + 1 : 1);
+  // Launches that repeat each other with any period get all orders in the course of time.
+  order_ = number * 0x9e3779b97f4a7c15u >> 32;
+  backwards_ = order_ & 1u;
+  // Descending, in strides of about 0.6 of the grid, or ascending from the middle.
+  const std::uint64_t kind = order_ % 3;
+  stride_ = kind == 0 ? blocks_ - 1 : (kind == 1 ? blocks_ * 5 / 8 + 1 : 1);
   while (std::gcd(stride_, blocks_) != 1) ++stride_;
-  first_block_ = number % 3 == 0 ? blocks_ - 1 : blocks_ / 2;
+  first_block_ = kind == 0 ? blocks_ - 1 : blocks_ / 2;
   size_ = started_ = exited_ = block.x * block.y * block.z;
   failure_ = nullptr;
   for (;;) {
@@ -179,7 +183,7 @@ bool Grid::begin_block() {
   const std::uint64_t block = (first_block_ + stride_ * block_number_) % blocks_;
   blockIdx = {static_cast<unsigned>(block % grid_.x), static_cast<unsigned>(block / grid_.x % grid_.y),
               static_cast<unsigned>(block / grid_.x / grid_.y)};
-  descending_ = block_number_ % 2 == 0;
+  descending_ = (order_ >> 1 ^ block_number_) & 1u;
   ++block_number_;
   started_ = exited_ = 0;
   warps_.fill({});

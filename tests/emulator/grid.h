@@ -17,7 +17,7 @@
 
 namespace lockstep::emulator {
 
-// `number` chooses the order of the blocks: launches count up.
+// `number` chooses the order of blocks and threads: launches count up.
 void run_grid(dim3 grid, dim3 block, const std::function<void()>& thread, std::uint64_t number);
 
 // The thread of a kernel that this host thread runs just now; null outside of kernels.
