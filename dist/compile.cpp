@@ -151,7 +151,8 @@ Plan Compiler::training_plan(std::int64_t samples) {
                                        .world_size = communicator_.size(),
                                        .nodes = communicator_.nodes(),
                                        .fast = options_.fast_reduction,
-                                       .clip_norm = options_.clip_norm};
+                                       .clip_norm = options_.clip_norm,
+                                       .runs_ahead = options_.runs_ahead};
   const Pass spread{kDistribute, [&](const Graph&) {
                       return distribute(graphs, buckets_, *options_.optimizer, distribution);
                     }};

@@ -42,6 +42,7 @@ struct CompileOptions {
   bool bf16 = false;
   double clip_norm = 0;
   bool fast_reduction = false;  // the library's collectives instead of the fixed tree
+  bool runs_ahead = false;      // steps are launched before the host has seen the one before (distribute.h)
   std::int64_t microbatches = 1;
   std::size_t bucket_bytes = kDefaultBucketBytes;
   LowerOptions lowering;

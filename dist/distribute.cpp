@@ -384,7 +384,9 @@ class Distribute {
     }
     if (sums.empty()) sums.push_back(fill(graph_, {DType::kF32, {1}, nullptr}, 0, "norm/none"));
     const ValueId all = sums.size() == 1 ? sums[0] : pack(graph_, sums, "norm/blocks");
-    return gradient_scale(graph_, all, options_.clip_norm, "norm");
+    if (!options_.runs_ahead) return gradient_scale(graph_, all, options_.clip_norm, "norm");
+    const ValueId halted = graph_.state("halted", {DType::kF32, {}, nullptr});
+    return sticky_gradient_scale(graph_, all, halted, options_.clip_norm, "norm");
   }
 
   // Where the blocks of this rank's chunk begin, in the chunk.

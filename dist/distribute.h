@@ -9,9 +9,9 @@
 // Frozen parameters and statistics have neither.
 // An op with the trait sums_microbatches stands for the sum of its input over all microbatches.
 // After: one graph that reads the worker's samples as inputs (samples, ...) of the same names, the scalars, and
-// "learning_rate" f32() and "step" i64(); its states are the buckets and the moments of this rank's chunks; its
-// outputs are "loss" f32() and "gradient_norm" f32() of the whole batch, equal on all ranks. What depends on
-// parameters only (a cast) is computed once for all microbatches.
+// "learning_rate" f32() and "step" i64(); its states are the buckets, the moments of this rank's chunks and, with
+// runs_ahead, "halted" f32(); its outputs are "loss" f32() and "gradient_norm" f32() of the whole batch, equal on all
+// ranks. What depends on parameters only (a cast) is computed once for all microbatches.
 #pragma once
 
 #include <map>
@@ -29,6 +29,8 @@ struct DistributeOptions {
   std::vector<int> nodes = {0};  // of each rank (Communicator::nodes)
   bool fast = false;             // the library's collectives instead of the fixed tree
   double clip_norm = 0;
+  // The device does further steps before the host has seen whether this one was finite (sticky_gradient_scale).
+  bool runs_ahead = false;
 };
 
 // `microbatch_graphs`: by number of samples. A rank without microbatches still takes part in the exchange.

@@ -11,6 +11,10 @@ void check_flat(const TensorType& type, const char* what) {
               ", expected f32(n)");
 }
 
+void check_scalar(const TensorType& type, const char* what) {
+  check_input(type.dtype == DType::kF32 && type.shape.rank() == 0, what, " is ", type.to_string(), ", expected f32()");
+}
+
 }  // namespace
 
 std::vector<TensorType> SquareSumsOp::infer(std::span<const TensorType> inputs) const {
@@ -42,6 +46,13 @@ std::vector<TensorType> GradientScaleOp::infer(std::span<const TensorType> input
   return {{DType::kF32, {}, nullptr}, {DType::kF32, {}, nullptr}};
 }
 
+std::vector<TensorType> HaltOp::infer(std::span<const TensorType> inputs) const {
+  check_input(inputs.size() == 2, "takes halted and factor, got ", inputs.size(), " inputs");
+  check_scalar(inputs[0], "halted");
+  check_scalar(inputs[1], "factor");
+  return {inputs[0], inputs[1]};
+}
+
 std::string MovingAverageOp::attributes() const {
   return "momentum=" + exact(momentum_);
 }
@@ -52,8 +63,7 @@ std::vector<TensorType> MovingAverageOp::infer(std::span<const TensorType> input
   check_input(inputs[0].dtype == DType::kF32 && inputs[1] == inputs[0], "state ",
               inputs[0].to_string(), " and batch value ", inputs[1].to_string(),
               " differ, expected equal types of f32");
-  check_input(inputs[2].dtype == DType::kF32 && inputs[2].shape.rank() == 0, "gradient scale is ",
-              inputs[2].to_string(), ", expected f32()");
+  check_scalar(inputs[2], "gradient scale");
   return {inputs[0]};
 }
 
@@ -72,6 +82,14 @@ GradientScale gradient_scale(Graph& graph, ValueId block_sums, double clip_norm,
   const auto& outputs =
       graph.add_node(std::make_shared<GradientScaleOp>(clip_norm), {block_sums}, name);
   return {outputs[0], outputs[1]};
+}
+
+GradientScale sticky_gradient_scale(Graph& graph, ValueId block_sums, ValueId halted, double clip_norm,
+                                    const std::string& name) {
+  const GradientScale scale = gradient_scale(graph, block_sums, clip_norm, name);
+  const auto& outputs =
+      graph.add_node(std::make_shared<HaltOp>(), {halted, scale.factor}, name.empty() ? name : name + "/halt");
+  return {outputs[1], scale.norm};
 }
 
 ValueId moving_average(Graph& graph, ValueId state, ValueId batch_value, ValueId gradient_scale,

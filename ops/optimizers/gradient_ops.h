@@ -4,6 +4,9 @@
 //   each shard:      sums = square_sums(graph, gradients, blocks)      f32(blocks)
 //   gathered:        scale = gradient_scale(graph, all_sums, clip_norm)
 //   each shard:      optimizer->build(..., scale.factor, ...)
+//
+// A device that runs ahead of the host does step n + 1 before the host has seen that step n was not finite. There
+// sticky_gradient_scale() is used: its factor stays NaN, so that nothing changes until the host has looked.
 #pragma once
 
 #include "core/graph/graph.h"
@@ -48,6 +51,15 @@ class GradientScaleOp final : public Op {
   double clip_norm_;
 };
 
+// Inputs: halted f32() and factor f32(), both overwritten; the outputs are their new values.
+// halted = 1 where it was not 0 or the factor is not finite, else 0; factor = NaN where halted is 1, else as it was.
+class HaltOp final : public Op {
+ public:
+  std::string_view name() const override { return "halt"; }
+  std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
+  Traits traits() const override { return {.mutates = 3u}; }
+};
+
 // Inputs: state f32(n), overwritten; batch value f32(n); gradient scale f32().
 // state = momentum * state + (1 - momentum) * batch value; unchanged where the scale is not finite.
 class MovingAverageOp final : public Op {
@@ -74,9 +86,15 @@ ValueId square_sums(Graph& graph, ValueId gradients, std::vector<std::int64_t> b
 // REQUIRES: clip_norm >= 0; 0 means no limit.
 GradientScale gradient_scale(Graph& graph, ValueId block_sums, double clip_norm,
                              const std::string& name = "");
+// The same with a memory: `halted` is a state f32(), 0 at the start. From the first norm that is not finite on the state is
+// 1 and the factor is NaN, at later steps too, whatever their norm, until the host sets the state to 0 again. The norm is
+// always that of this step.
+GradientScale sticky_gradient_scale(Graph& graph, ValueId block_sums, ValueId halted, double clip_norm,
+                                    const std::string& name = "");
 ValueId moving_average(Graph& graph, ValueId state, ValueId batch_value, ValueId gradient_scale,
                        double momentum, const std::string& name = "");
 
 void register_gradient_ops_cpu(KernelRegistry& registry);
+void register_gradient_ops_cuda(KernelRegistry& registry);
 
 }  // namespace lockstep

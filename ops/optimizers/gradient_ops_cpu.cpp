@@ -1,4 +1,4 @@
-// CPU kernels of square_sums, gradient_scale and moving_average.
+// CPU kernels of square_sums, gradient_scale, halt and moving_average.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -81,6 +81,15 @@ Kernel gradient_scale_cpu(const KernelRequest& request) {
           }};
 }
 
+Kernel halt_cpu(const KernelRequest&) {
+  return {"halt_cpu", [](const Launch& launch) {
+            float *halted = launch.overwritten<float>(0), *factor = launch.overwritten<float>(1);
+            const bool halts = *halted != 0 || !std::isfinite(*factor);
+            *halted = halts ? 1.0f : 0.0f;
+            if (halts) *factor = std::numeric_limits<float>::quiet_NaN();
+          }};
+}
+
 Kernel moving_average_cpu(const KernelRequest& request) {
   const double momentum = request.op_as<MovingAverageOp>().momentum();
   const auto keep = static_cast<float>(momentum), fresh = static_cast<float>(1.0 - momentum);
@@ -101,6 +110,7 @@ Kernel moving_average_cpu(const KernelRequest& request) {
 void register_gradient_ops_cpu(KernelRegistry& registry) {
   registry.add("square_sums", DeviceKind::kCpu, {square_sums_cpu, nullptr});
   registry.add("gradient_scale", DeviceKind::kCpu, {gradient_scale_cpu, nullptr});
+  registry.add("halt", DeviceKind::kCpu, {halt_cpu, nullptr});
   registry.add("moving_average", DeviceKind::kCpu, {moving_average_cpu, nullptr});
 }
 

@@ -32,6 +32,7 @@ Graph microbatch(std::int64_t samples, bool synchronized = false) {
 struct Fixture {
   std::vector<Bucket> buckets = make_buckets({{.name = "w", .shape = {2}, .initializer = {}}}, {}, 1);
   std::shared_ptr<const Optimizer> optimizer = Optimizer::make({.kind = "sgd"});
+  bool runs_ahead = false;
 
   Graph run(std::int64_t samples, std::int64_t microbatches, int rank, int world, bool synchronized = false) const {
     std::map<std::int64_t, Graph> graphs;
@@ -44,7 +45,8 @@ struct Fixture {
                        .microbatches = microbatches,
                        .rank = rank,
                        .world_size = world,
-                       .nodes = std::vector<int>(static_cast<std::size_t>(world), 0)});
+                       .nodes = std::vector<int>(static_cast<std::size_t>(world), 0),
+                       .runs_ahead = runs_ahead});
   }
 };
 
@@ -94,6 +96,27 @@ TEST(Distribute, ExchangesInOneOrderOnAllWorkers) {
       for (const int rank : {1, 2}) {
         EXPECT_EQ(names_of(Fixture().run(samples, 4, rank, 3, synchronized), true), first) << samples << " samples, rank " << rank;
       }
+    }
+  }
+}
+
+// Which steps are done does not depend on it, but a state says whether one of them was not finite.
+TEST(Distribute, RemembersAStepThatWasNotFiniteWhereTheDeviceRunsAhead) {
+  for (const int world : {1, 3}) {
+    Fixture fixture;
+    EXPECT_EQ(fixture.run(6, 3, 0, world).find_state("halted"), kNoValue);
+    fixture.runs_ahead = true;
+    const Graph graph = fixture.run(6, 3, 0, world);
+    graph.verify();
+    const ValueId halted = graph.find_state("halted");
+    ASSERT_NE(halted, kNoValue);
+    EXPECT_EQ(graph.type(halted), (TensorType{DType::kF32, {}}));
+    const auto halt = std::ranges::find_if(graph.nodes(), [](const Node& node) { return node.op->name() == "halt"; });
+    ASSERT_NE(halt, graph.nodes().end());
+    EXPECT_EQ(halt->inputs[0], halted);
+    for (const Node& node : graph.nodes()) {
+      if (node.op->name() != "sgd_update") continue;
+      EXPECT_EQ(node.inputs.back(), halt->outputs[1]) << node.name;
     }
   }
 }

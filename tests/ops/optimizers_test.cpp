@@ -12,21 +12,13 @@
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
 #include "tests/ops/optimizers_reference.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
-const KernelRegistry& registry() {
-  static const KernelRegistry kernels = [] {
-    KernelRegistry made;
-    register_cpu_kernels(made);
-    return made;
-  }();
-  return kernels;
-}
 
 // ---- Updates in double, from the definitions in optimizer.h ------------------------------------
 
@@ -164,14 +156,17 @@ struct Trainer {
     graph.verify();
   }
 
-  void update(const std::vector<double>& gradients, double rate, int step, double scale = 1.0,
-              int threads = 1) {
+  void update(const std::vector<double>& gradients, double rate, int step, double scale = 1.0) {
+    update_on(test_device(), test_registry(), gradients, rate, step, scale);
+  }
+
+  void update_on(Device& device, const KernelRegistry& registry, const std::vector<double>& gradients,
+                 double rate, int step, double scale = 1.0) {
     feeds["g"] = gradients;
     feeds["rate"] = {rate};
     feeds["step"] = {static_cast<double>(step)};
     feeds["scale"] = {scale};
-    CpuDevice device(threads);
-    const auto found = run_graph(graph, registry(), device, feeds);
+    const auto found = run_graph(graph, registry, device, feeds);
     for (auto& [name, values] : feeds) {
       if (found.contains("state:" + name)) values = found.at("state:" + name);
     }
@@ -237,11 +232,14 @@ TEST(Optimizers, AreTheSameOnAnyNumberOfThreads) {
     start[i] = std::sin(static_cast<double>(i));
     gradients[i] = std::cos(static_cast<double>(i) * 0.7);
   }
+  KernelRegistry of_cpu;
+  register_cpu_kernels(of_cpu);
+  CpuDevice single, triple(3);
   for (const OptimizerOptions& options : all_options()) {
     Trainer one(options, start), three(options, start);
     for (int t = 0; t < 2; ++t) {
-      one.update(gradients, 0.1, t);
-      three.update(gradients, 0.1, t, 1.0, 3);
+      one.update_on(single, of_cpu, gradients, 0.1, t);
+      three.update_on(triple, of_cpu, gradients, 0.1, t);
     }
     EXPECT_EQ(one.feeds["p"], three.feeds["p"]) << options.kind;
   }
@@ -408,8 +406,7 @@ std::pair<double, double> scale_of(std::vector<double> sums, double clip_norm) {
   const GradientScale scale = gradient_scale(graph, x, clip_norm);
   graph.output("factor", scale.factor);
   graph.output("norm", scale.norm);
-  CpuDevice device;
-  auto found = run_graph(graph, registry(), device, {{"x", std::move(sums)}});
+  auto found = run_graph(graph, test_registry(), test_device(), {{"x", std::move(sums)}});
   return {found["factor"][0], found["norm"][0]};
 }
 
@@ -430,6 +427,54 @@ TEST(GradientScale, DoesNotDependOnEmptyBlocksAtTheEnd) {
     sums.push_back(0);
     ASSERT_EQ(scale_of(sums, 0).second, norm) << sums.size();
   }
+}
+
+// What the steps of a device that runs ahead find, one after another.
+struct StickyScale {
+  double halted, factor, norm;
+};
+
+std::vector<StickyScale> sticky_scales(double clip_norm, double halted, const std::vector<double>& sums) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {1}});
+  const ValueId state = graph.state("halted", {DType::kF32, {}});
+  const GradientScale scale = sticky_gradient_scale(graph, x, state, clip_norm, "norm");
+  graph.output("factor", scale.factor);
+  graph.output("norm", scale.norm);
+  graph.verify();
+  std::vector<StickyScale> out;
+  for (const double sum : sums) {
+    auto found = run_graph(graph, test_registry(), test_device(), {{"x", {sum}}, {"halted", {halted}}});
+    halted = found["state:halted"][0];
+    out.push_back({halted, found["factor"][0], found["norm"][0]});
+  }
+  return out;
+}
+
+TEST(StickyGradientScale, IsThatOfThisStepWhileAllAreFinite) {
+  for (const StickyScale& step : sticky_scales(1.0, 0, {0.25, 4.0, 0.0})) {
+    EXPECT_EQ(step.halted, 0);
+    EXPECT_EQ(step.factor, scale_of({step.norm * step.norm}, 1.0).first);
+  }
+}
+
+TEST(StickyGradientScale, StaysNanFromTheFirstNormThatIsNotFinite) {
+  for (const double clip_norm : {0.0, 1.0}) {
+    for (const double bad : {kNan, kInfinity}) {
+      const std::vector<StickyScale> steps = sticky_scales(clip_norm, 0, {4.0, bad, 4.0, bad, 9.0});
+      EXPECT_EQ(steps[0].halted, 0);
+      EXPECT_TRUE(std::isfinite(steps[0].factor));
+      for (std::size_t i = 1; i < steps.size(); ++i) {
+        EXPECT_EQ(steps[i].halted, 1) << i;
+        EXPECT_TRUE(std::isnan(steps[i].factor)) << i;
+      }
+      EXPECT_FALSE(std::isfinite(steps[1].norm));
+      EXPECT_EQ(steps[2].norm, 2) << "the norm is that of the step";
+      EXPECT_EQ(steps[4].norm, 3);
+    }
+  }
+  EXPECT_TRUE(std::isnan(sticky_scales(0, 1, {4.0})[0].factor)) << "halted before";
+  EXPECT_EQ(sticky_scales(0, 0, {4.0})[0].factor, 1) << "the host has set the state to 0";
 }
 
 TEST(MovingAverage, AgreesWithTheNaiveLoop) {
@@ -464,6 +509,7 @@ TEST(GradientOps, RefuseWrongTypes) {
   EXPECT_THROW(square_sums(graph, flat, {0, 5}), Error);
   EXPECT_THROW(gradient_scale(graph, matrix, 0), Error);
   EXPECT_THROW(gradient_scale(graph, flat, -1), Error);
+  EXPECT_THROW(sticky_gradient_scale(graph, flat, state, 0), Error);
   EXPECT_THROW(moving_average(graph, state, flat, scale, 0.9), Error);
   EXPECT_THROW(moving_average(graph, state, state, flat, 0.9), Error);
 }
