@@ -139,6 +139,7 @@ ValueId batch_norm_inference(Graph& graph, ValueId x, ValueId scale, ValueId off
                              ValueId variance, double epsilon, const std::string& name = "");
 
 void register_batch_norm_cpu(KernelRegistry& registry);
+void register_batch_norm_cuda(KernelRegistry& registry);
 void register_batch_norm_onnx(OnnxRegistry& registry);
 // batch_norm + relu, batch_norm_inference + relu, and the two backward ops of the first.
 std::vector<FusionPattern> batch_norm_fusions();

@@ -9,22 +9,13 @@
 #include "core/passes/eliminate_dead.h"
 #include "core/passes/fuse.h"
 #include "ops/activation/activation.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/batch_norm_reference.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
-
-const KernelRegistry& registry() {
-  static const KernelRegistry kernels = [] {
-    KernelRegistry made;
-    register_cpu_kernels(made);
-    return made;
-  }();
-  return kernels;
-}
 
 // ---- Against naive loops in double -------------------------------------------------------------
 
@@ -108,8 +99,7 @@ TEST(BatchNorm, KeepsItsDigitsFarFromZero) {
     values.push_back(10'000 + i % 2);  // deviation 0.5
     values.push_back(-3000 - 0.25 * (i % 2));
   }
-  CpuDevice device;
-  const auto found = run_graph(graph, registry(), device, {{"x", values}, {"scale", {1, 1}}});
+  const auto found = run_graph(graph, test_registry(), test_device(), {{"x", values}, {"scale", {1, 1}}});
   EXPECT_NEAR(found.at("variance")[0], 0.25, 1e-5);
   EXPECT_NEAR(found.at("variance")[1], 0.015625, 1e-6);
   EXPECT_NEAR(found.at("y")[0], 0, 2e-3);
@@ -190,9 +180,8 @@ TEST(SynchronizedBatchNorm, OfOneMicrobatchIsBatchNorm) {
   }
   const std::map<std::string, std::vector<double>> inputs = {
       {"x", x}, {"dy", dy}, {"scale", {1, 2, -1, 0.5, 3}}, {"offset", {0, 1, 0, -1, 2}}};
-  CpuDevice device;
-  const auto plain = run_graph(build(false), registry(), device, inputs);
-  const auto together = run_graph(build(true), registry(), device, inputs);
+  const auto plain = run_graph(build(false), test_registry(), test_device(), inputs);
+  const auto together = run_graph(build(true), test_registry(), test_device(), inputs);
   for (const auto& [name, values] : plain) {
     for (std::size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(together.at(name)[i], values[i], 2e-5) << name << " " << i;
   }
@@ -216,8 +205,7 @@ TEST(BatchNorm, AgreesWithPyTorch) {
   auto list = [](auto& values) {
     return std::vector<double>(std::begin(values), std::end(values));
   };
-  CpuDevice device;
-  const auto found = run_graph(graph, registry(), device,
+  const auto found = run_graph(graph, test_registry(), test_device(),
                                {{"x", list(kBatchX)},
                                 {"scale", list(kBatchScale)},
                                 {"offset", list(kBatchOffset)},
@@ -280,16 +268,79 @@ void expect_close(const std::map<std::string, std::vector<double>>& found,
   }
 }
 
-TEST(BatchNorm, IsRepeatableAndAgreesOnAnyNumberOfThreads) {
-  for (const Shape& shape : {Shape{16, 20, 20, 33}, Shape{40'001, 3}}) {
-    const Graph graph = training_graph(shape, false);
-    const auto feeds = waves(shape);
-    CpuDevice one(1);
-    const auto expected = run_graph(graph, registry(), one, feeds);
-    CpuDevice three(3);
-    const auto found = run_graph(graph, registry(), three, feeds);
-    expect_close(found, expected, 2e-5);  // sums of 40'000 numbers of both signs
-    EXPECT_EQ(run_graph(graph, registry(), three, feeds), found);
+TEST(BatchNorm, IsRepeatableAndAgreesOnAllDevicesAndNumbersOfThreads) {
+  KernelRegistry of_cpu;
+  register_batch_norm_cpu(of_cpu);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : {Shape{16, 20, 20, 33}, Shape{40'001, 3}, Shape{5000, 64}, Shape{2500, 264}, Shape{33, 1000}}) {
+      SCOPED_TRACE(text(name_of(dtype), shape));
+      const Graph graph = training_graph(shape, false, dtype);
+      const auto feeds = waves(shape);
+      CpuDevice one(1), three(3);
+      const auto expected = run_graph(graph, of_cpu, one, feeds);
+      // Sums of 40'000 numbers of both signs.
+      const double tolerance = dtype == DType::kF32 ? 2e-5 : 0x1p-6;
+      const auto with_three = run_graph(graph, of_cpu, three, feeds);
+      expect_close(with_three, expected, tolerance);
+      EXPECT_EQ(run_graph(graph, of_cpu, three, feeds), with_three);
+      const auto found = run_graph(graph, test_registry(), test_device(), feeds);
+      expect_close(found, expected, tolerance);
+      EXPECT_EQ(run_graph(graph, test_registry(), test_device(), feeds), found);
+    }
+  }
+}
+
+// In f32 the two ways through relu are one: what it cut off forward has no gradient.
+TEST(BatchNorm, WithReluAndGivenStatisticsAgreesWithTheCpu) {
+  KernelRegistry of_cpu;
+  register_batch_norm_cpu(of_cpu);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : {Shape{9000, 8}, Shape{3000, 72}, Shape{60, 33}}) {
+      SCOPED_TRACE(text(name_of(dtype), shape));
+      const TensorType data{dtype, shape}, vector{DType::kF32, {shape[-1]}};
+      auto feeds = waves(shape);
+      std::vector<double> mean, variance;
+      for (std::int64_t c = 0; c < shape[-1]; ++c) {
+        mean.push_back(0.1 * static_cast<double>(c % 3));
+        variance.push_back(4 + 0.5 * static_cast<double>(c % 4));
+      }
+      const Tensors inputs{feeds["dy"], feeds["x"], feeds["scale"], feeds["offset"], mean, variance};
+      const std::vector<TensorType> types{data, data, vector, vector, vector, vector};
+      const double tolerance = dtype == DType::kF32 ? 2e-5 : 0x1p-6;
+      const auto compare = [&](const Op& op, const OpRun& run) {
+        CpuDevice cpu;
+        const Tensors expected = run_op(op, run, of_cpu, cpu, inputs);
+        const Tensors found = run_op(op, run, test_registry(), test_device(), inputs);
+        for (std::size_t j = 0; j < expected.size(); ++j) {
+          expect_close({{"output", found[j]}}, {{"output", expected[j]}}, tolerance);
+        }
+      };
+      for (const bool relu : {false, true}) {
+        compare(BatchNormBackwardOp(1e-3, relu), {types, {data, vector, vector}});
+        compare(BatchNormInferenceBackwardOp(1e-3, relu), {types, {data, vector, vector, vector, vector}});
+      }
+    }
+  }
+}
+
+TEST(BatchNorm, HasTheSameBitsInUnalignedMemory) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : {Shape{3000, 64}, Shape{100, 24}}) {
+      SCOPED_TRACE(text(name_of(dtype), shape));
+      const TensorType data{dtype, shape}, vector{DType::kF32, {shape[-1]}};
+      auto feeds = waves(shape);
+      const Tensors forward{feeds["x"], feeds["scale"], feeds["offset"]};
+      const Tensors backward{feeds["dy"], feeds["x"], feeds["scale"], feeds["offset"], feeds["offset"], feeds["scale"]};
+      OpRun run{{data, vector, vector}, {data, vector, vector}};
+      OpRun back{{data, data, vector, vector, vector, vector}, {data, vector, vector}};
+      const BatchNormOp op(1e-3, true);
+      const BatchNormBackwardOp back_op(1e-3, true);
+      const Tensors y = run_op(op, run, test_registry(), test_device(), forward);
+      const Tensors dx = run_op(back_op, back, test_registry(), test_device(), backward);
+      run.offset = back.offset = 4;
+      EXPECT_EQ(run_op(op, run, test_registry(), test_device(), forward), y);
+      EXPECT_EQ(run_op(back_op, back, test_registry(), test_device(), backward), dx);
+    }
   }
 }
 
@@ -311,9 +362,8 @@ TEST(BatchNorm, FusesWithRelu) {
               (std::vector<std::string>{"batch_norm[epsilon=0.001 relu=true]",
                                         "batch_norm_backward[epsilon=0.001 relu=true]"}));
     const auto feeds = waves(shape);
-    CpuDevice device;
-    expect_close(run_graph(fused, registry(), device, feeds),
-                 run_graph(plain, registry(), device, feeds), dtype == DType::kF32 ? 1e-6 : 0x1p-6);
+      expect_close(run_graph(fused, test_registry(), test_device(), feeds),
+                 run_graph(plain, test_registry(), test_device(), feeds), dtype == DType::kF32 ? 1e-6 : 0x1p-6);
   }
 }
 
@@ -325,11 +375,10 @@ TEST(BatchNorm, InferenceFusesWithRelu) {
   const Graph fused = eliminate_dead(fuse(graph, batch_norm_fusions()));
   EXPECT_EQ(ops_of(fused),
             (std::vector<std::string>{"batch_norm_inference[epsilon=0.001 relu=true]"}));
-  CpuDevice device;
   std::map<std::string, std::vector<double>> feeds{{"c", {0.5, 1, 2}}};
   for (int i = 0; i < 12; ++i) feeds["x"].push_back(std::sin(i));
-  EXPECT_EQ(run_graph(fused, registry(), device, feeds),
-            run_graph(graph, registry(), device, feeds));
+  EXPECT_EQ(run_graph(fused, test_registry(), test_device(), feeds),
+            run_graph(graph, test_registry(), test_device(), feeds));
 }
 
 TEST(BatchNorm, DoesNotFuseWhereYIsReadElsewhere) {
