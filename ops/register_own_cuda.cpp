@@ -11,6 +11,7 @@
 #include "ops/from_bytes/from_bytes.h"
 #include "ops/microbatch_sum/microbatch_sum.h"
 #include "ops/register.h"
+#include "ops/softmax/softmax.h"
 
 namespace lockstep {
 
@@ -26,6 +27,7 @@ void register_own_cuda_kernels(KernelRegistry& registry) {
   register_embedding_cuda(registry);
   register_from_bytes_cuda(registry);
   register_microbatch_sum_cuda(registry);
+  register_softmax_cuda(registry);
 }
 
 }  // namespace lockstep

@@ -48,6 +48,7 @@ class SoftmaxBackwardOp final : public Op {
 ValueId softmax(Graph& graph, ValueId x, int axis = -1, const std::string& name = "");
 
 void register_softmax_cpu(KernelRegistry& registry);
+void register_softmax_cuda(KernelRegistry& registry);
 void register_softmax_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

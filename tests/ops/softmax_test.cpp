@@ -9,6 +9,7 @@
 #include "core/base/error.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -53,10 +54,7 @@ std::vector<double> softmax_of(const std::vector<double>& logits) {
   Graph graph;
   const auto n = static_cast<std::int64_t>(logits.size());
   graph.output("y", softmax(graph, graph.input("x", {DType::kF32, {1, n}})));
-  KernelRegistry registry;
-  register_softmax_cpu(registry);
-  CpuDevice device;
-  return run_graph(graph, registry, device, {{"x", logits}})["y"];
+  return run_graph(graph, test_registry(), test_device(), {{"x", logits}})["y"];
 }
 
 TEST(Softmax, IsStableForLogitsOfAnySize) {
@@ -67,6 +65,59 @@ TEST(Softmax, IsStableForLogitsOfAnySize) {
   std::vector<double> row(20, 1.0);
   row[3] = std::numeric_limits<double>::quiet_NaN();
   for (const double value : softmax_of(row)) EXPECT_TRUE(std::isnan(value));
+}
+
+// Rows and columns of all lengths, in place and in memory that is not aligned.
+TEST(Softmax, AgreesWithTheCpuHoweverItIsCut) {
+  KernelRegistry of_cpu;
+  register_softmax_cpu(of_cpu);
+  struct Cut {
+    Shape shape;
+    int axis;
+  };
+  for (const Cut& cut : {Cut{{3, 20'004}, -1}, Cut{{2, 9001}, -1}, Cut{{3, 1028}, -1}, Cut{{2, 515}, -1}, Cut{{70, 128}, -1},
+                         Cut{{300, 12}, -1}, Cut{{2, 300, 5}, 1}, Cut{{130, 3, 40}, 1}, Cut{{1000, 3}, 0}}) {
+    const TensorType type{DType::kF32, cut.shape};
+    SCOPED_TRACE(text(type.to_string(), " axis ", cut.axis));
+    Tensors x(2);
+    for (std::int64_t i = 0; i < cut.shape.elements(); ++i) {
+      x[0].push_back(5 * std::sin(0.7 * static_cast<double>(i * i % 1009)));
+      x[1].push_back(std::cos(0.3 * static_cast<double>(i * i % 911)));
+    }
+    const auto compare = [&](const Op& op, std::vector<TensorType> inputs, const Tensors& values) -> std::vector<double> {
+      OpRun run{std::move(inputs), {type}};
+      CpuDevice cpu;
+      const Tensors expected = run_op(op, run, of_cpu, cpu, values);
+      const Tensors found = run_op(op, run, test_registry(), test_device(), values);
+      for (std::size_t i = 0; i < found[0].size(); ++i) {
+        EXPECT_NEAR(found[0][i], expected[0][i], 1e-5 * std::abs(expected[0][i]) + 1e-7) << i;
+      }
+      run.in_place = true;
+      EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), found);
+      run.offset = 4;
+      EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), found);
+      return found[0];
+    };
+    const auto y = compare(SoftmaxOp(cut.axis), {type}, {x[0]});
+    compare(SoftmaxBackwardOp(cut.axis), {type, type}, {x[1], y});
+  }
+}
+
+TEST(Softmax, InfinityAndNanAreSeenInLongRowsAndColumns) {
+  for (const Shape& shape : {Shape{1, 20'000}, Shape{300, 2}}) {
+    const TensorType type{DType::kF32, shape};
+    for (const double bad : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+      std::vector<double> x(shape.elements(), -std::numeric_limits<double>::infinity());
+      x[38] = bad;
+      x[40] = 1.0;
+      const auto y = run_op(SoftmaxOp(shape[1] == 2 ? 0 : 1), {{type}, {type}}, test_registry(), test_device(), {x})[0];
+      for (std::size_t i = 0; i < y.size(); i += 2) EXPECT_TRUE(std::isnan(y[i])) << i;
+    }
+    std::vector<double> x(shape.elements(), -std::numeric_limits<double>::infinity()), expected(x.size(), 0.0);
+    x[40] = x[41] = 1.0;
+    expected[40] = expected[41] = shape[1] == 2 ? 1.0 : 0.5;
+    EXPECT_EQ(run_op(SoftmaxOp(shape[1] == 2 ? 0 : 1), {{type}, {type}}, test_registry(), test_device(), {x})[0], expected);
+  }
 }
 
 TEST(Softmax, RefusesAnAxisThatIsNotThere) {
