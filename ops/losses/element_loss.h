@@ -57,5 +57,6 @@ ValueId element_loss(Graph& graph, const ElementLossOp& loss, ValueId prediction
                      ValueId weights, const std::string& name = "");
 
 void register_element_loss_cpu(KernelRegistry& registry);
+void register_element_loss_cuda(KernelRegistry& registry);
 
 }  // namespace lockstep

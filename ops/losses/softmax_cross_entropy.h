@@ -53,5 +53,6 @@ ValueId softmax_cross_entropy(Graph& graph, const SoftmaxCrossEntropyOp& loss, V
                               ValueId labels, ValueId weights, const std::string& name = "");
 
 void register_softmax_cross_entropy_cpu(KernelRegistry& registry);
+void register_softmax_cross_entropy_cuda(KernelRegistry& registry);
 
 }  // namespace lockstep

@@ -10,10 +10,10 @@
 #include "core/passes/autodiff.h"
 #include "ops/losses/element_loss.h"
 #include "ops/losses/softmax_cross_entropy.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/losses_reference.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -174,11 +174,8 @@ TEST(SoftmaxCrossEntropy, OfWholeSharesIsThatOfClasses) {
   const SoftmaxCrossEntropyOp op(1.0, 0.1);
   graph.output("classes", softmax_cross_entropy(graph, op, x, labels, kNoValue));
   graph.output("shares", softmax_cross_entropy(graph, op, x, shares, kNoValue));
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice device;
   // 1e30 is as far as a logit gets.
-  auto found = run_graph(graph, registry, device,
+  auto found = run_graph(graph, test_registry(), test_device(),
                          {{"x", {1, 2, 3, 4, 1e30, -1e30, 0, 1, -5, 5, 2, 0}},
                           {"labels", {2, 0, 1}},
                           {"shares", {0, 0, 1, 0, 1, 0, 0, 0, 0, 1, 0, 0}}});
@@ -219,11 +216,8 @@ LossAndGradient run(const Loss& loss, const Shape& shape, const std::vector<doub
       differentiate(graph, std::vector{value}, std::vector{one}, std::vector{prediction});
   graph.output("gradient", gradients[0]);
   graph.verify();
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice device;
   auto found =
-      run_graph(graph, registry, device, {{"x", x}, {"t", t}, {"w", weights}, {"one", {1.0}}});
+      run_graph(graph, test_registry(), test_device(), {{"x", x}, {"t", t}, {"w", weights}, {"one", {1.0}}});
   return {found["loss"][0], found["gradient"]};
 }
 
@@ -323,7 +317,7 @@ TEST(Losses, NanAndWrongLabelsAreSeen) {
   }
 }
 
-TEST(Losses, AreTheSameOnAnyNumberOfThreads) {
+TEST(Losses, AreTheSameOnAnyNumberOfThreadsAndRepeatable) {
   Graph graph;
   const ValueId x = graph.input("x", {DType::kF32, {300, 1000}});
   const ValueId t = graph.input("t", {DType::kI32, {300}});
@@ -336,12 +330,74 @@ TEST(Losses, AreTheSameOnAnyNumberOfThreads) {
     feeds["y"].push_back(std::cos(i * 0.11) * 2);
   }
   for (int i = 0; i < 300; ++i) feeds["t"].push_back(i * 7 % 1000);
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice one(1);
-  const auto expected = run_graph(graph, registry, one, feeds);
-  CpuDevice three(3);
-  EXPECT_EQ(run_graph(graph, registry, three, feeds), expected);
+  KernelRegistry of_cpu;
+  register_losses_cpu(of_cpu);
+  CpuDevice one(1), three(3);
+  const auto expected = run_graph(graph, of_cpu, one, feeds);
+  EXPECT_EQ(run_graph(graph, of_cpu, three, feeds), expected);
+  const auto found = run_graph(graph, test_registry(), test_device(), feeds);
+  for (const char* name : {"a", "b"}) EXPECT_NEAR(found.at(name)[0] / expected.at(name)[0], 1.0, 1e-6) << name;
+  EXPECT_EQ(run_graph(graph, test_registry(), test_device(), feeds), found);
+}
+
+// Few rows and many, short ones and such that no thread can hold; in memory that is not aligned as well.
+TEST(Losses, AgreeWithTheCpuHoweverTheyAreCut) {
+  KernelRegistry of_cpu;
+  register_losses_cpu(of_cpu);
+  const auto compare = [&](const Op& op, std::vector<TensorType> inputs, const Tensors& values, const Shape& output) {
+    OpRun run{std::move(inputs), {{DType::kF32, output}}};
+    CpuDevice cpu;
+    const auto expected = run_op(op, run, of_cpu, cpu, values)[0];
+    const auto found = run_op(op, run, test_registry(), test_device(), values);
+    double largest = 0;
+    for (const double value : expected) largest = std::max(largest, std::abs(value));
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_NEAR(found[0][i], expected[i], 2e-6 * (std::abs(expected[i]) + largest)) << i;
+    }
+    run.offset = 4;
+    EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), found);
+  };
+  for (const Shape& shape : {Shape{2, 20'004}, Shape{3, 5003}, Shape{400, 48}, Shape{40, 5, 10}, Shape{3, 1000}}) {
+    const Shape positions = shape.slice(0, shape.rank() - 1);
+    Tensors in(3);  // logits, shares and numbers to compare with, weights
+    std::vector<double> labels;
+    for (std::int64_t i = 0; i < shape.elements(); ++i) {
+      in[0].push_back(5 * std::sin(0.7 * static_cast<double>(i * i % 1009)));
+      in[1].push_back(i % 3 == 0 ? 0.0 : 1 + std::cos(0.3 * static_cast<double>(i * i % 911)));
+    }
+    for (std::int64_t i = 0; i < shape[0]; ++i) in[2].push_back(0.5 + static_cast<double>(i % 4));
+    for (std::int64_t i = 0; i < positions.elements(); ++i) labels.push_back(static_cast<double>(i * 31 % shape[-1]));
+    const TensorType x{DType::kF32, shape}, weight{DType::kF32, {shape[0]}}, label{DType::kI32, positions}, one{DType::kF32, {}};
+    for (const double smoothing : {0.0, 0.1}) {
+      SCOPED_TRACE(text(shape, " smoothing ", smoothing));
+      const SoftmaxCrossEntropyOp op(0.25, smoothing);
+      compare(op, {x, label}, {in[0], labels}, {});
+      compare(op, {x, x, weight}, {in[0], in[1], in[2]}, {});
+      const SoftmaxCrossEntropyBackwardOp backward(op);
+      compare(backward, {x, label, weight, one}, {in[0], labels, in[2], {3.0}}, shape);
+      compare(backward, {x, x, one}, {in[0], in[1], {3.0}}, shape);
+    }
+    for (const ElementLossKind kind :
+         {ElementLossKind::kSquared, ElementLossKind::kAbsolute, ElementLossKind::kBinaryCrossEntropy}) {
+      const ElementLossOp op(kind, 0.25);
+      SCOPED_TRACE(text(op.name(), shape));
+      compare(op, {x, x}, {in[0], in[1]}, {});
+      compare(op, {x, x, weight}, {in[0], in[1], in[2]}, {});
+      compare(ElementLossBackwardOp(op), {x, x, weight, one}, {in[0], in[1], in[2], {3.0}}, shape);
+      compare(ElementLossBackwardOp(op), {x, x, one}, {in[0], in[1], {3.0}}, shape);
+    }
+  }
+}
+
+// A class without a share may be infinitely far; one with a share may not.
+TEST(Losses, InfinitelyFarClasses) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto loss = Loss::make({.kind = "softmax_cross_entropy"});
+  const auto found = run(*loss, {2, 3}, {1, -infinity, 1, 2, 2, -infinity}, {DType::kF32, {2, 3}}, {1, 0, 0, 0, 1, 0});
+  expect_equal(found, std::log(2.0), std::vector{-0.25, 0.0, 0.25, 0.25, -0.25, 0.0});
+  EXPECT_EQ(run(*loss, {1, 3}, {1, -infinity, 1}, {DType::kF32, {1, 3}}, {0, 1, 0}).loss, infinity);
+  EXPECT_EQ(run(*loss, {1, 3}, {1, -infinity, 1}, {DType::kI32, {1}}, {1}).loss, infinity);
+  EXPECT_TRUE(std::isnan(run(*loss, {1, 3}, {1, infinity, 1}, {DType::kI32, {1}}, {0}).loss));
 }
 
 // ---- Making losses, and what they refuse -------------------------------------------------------
