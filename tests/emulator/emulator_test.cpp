@@ -4,6 +4,7 @@
 
 #include <numeric>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "core/base/error.h"
@@ -219,6 +220,26 @@ TEST_F(EmulatorTest, ABarrierThatSomeNeverReachIsFound) {
   const auto data = numbers<int>(64);
   run(1, 64, rotate, data.data(), 1);
   EXPECT_EQ(data[0], 1);
+}
+
+TEST_F(EmulatorTest, DevicesOfSeveralHostThreadsTakeTurns) {
+  std::vector<std::thread> hosts;
+  for (int host = 0; host < 3; ++host) {
+    hosts.emplace_back([] {
+      EmulatedDevice device;
+      const Numbers<int> data(device, 5 * 64);
+      for (int launch = 0; launch < 20; ++launch) {
+        cudaLaunchConfig_t config = {};
+        config.gridDim = 5;
+        config.blockDim = 64;
+        config.stream = static_cast<cudaStream_t>(device.stream(StreamKind::kCompute));
+        check_cuda(cudaLaunchKernelEx(&config, rotate, data.data(), 3), "launch");
+        device.synchronize();
+        for (int i = 0; i < 5 * 64; ++i) ASSERT_EQ(data[i], (i % 64 + 3) % 64);
+      }
+    });
+  }
+  for (std::thread& host : hosts) host.join();
 }
 
 // ---- Collectives of a warp -------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -12,10 +13,10 @@
 #include "core/base/error.h"
 #include "tests/emulator/fiber.h"
 
-constinit thread_local uint3 threadIdx{};
-constinit thread_local uint3 blockIdx{};
-constinit thread_local dim3 blockDim{};
-constinit thread_local dim3 gridDim{};
+constinit uint3 threadIdx{};
+constinit uint3 blockIdx{};
+constinit dim3 blockDim{};
+constinit dim3 gridDim{};
 
 namespace lockstep::emulator {
 namespace {
@@ -344,7 +345,9 @@ Fiber* Grid::idle_fiber() {
 }  // namespace
 
 void run_grid(dim3 grid, dim3 block, const std::function<void()>& thread, std::uint64_t number) {
-  static thread_local Grid of_this_host_thread;
+  static std::mutex one_at_a_time;  // shared memory of kernels is static
+  const std::lock_guard lock(one_at_a_time);
+  static thread_local Grid of_this_host_thread;  // with its fibers
   struct Running {
     explicit Running(Grid& grid) { running_grid = &grid; }
     ~Running() { running_grid = nullptr; }

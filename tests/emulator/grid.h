@@ -6,7 +6,7 @@
 //  - a barrier that not all live threads of the block reach, or that they reach at different places of the source;
 //  - a collective of a warp that the live lanes of its mask do not reach together, or that names a lane as its source
 //    that does not take part.
-// Any number of host threads may run grids, each its own.
+// Any number of host threads may run grids; they take turns.
 #pragma once
 
 #include <cstdint>

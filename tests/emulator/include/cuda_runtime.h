@@ -26,8 +26,8 @@
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
-// One block runs at a time on a thread of the host.
-#define __shared__ static thread_local
+// One block runs at a time.
+#define __shared__ static
 
 // ---- Barriers and collectives ------------------------------------------------------------------
 

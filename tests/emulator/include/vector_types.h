@@ -32,9 +32,9 @@ struct dim3 {
   constexpr operator uint3() const { return {x, y, z}; }
 };
 
-// Of the thread that runs (grid.h).
-extern constinit thread_local uint3 threadIdx;
-extern constinit thread_local uint3 blockIdx;
-extern constinit thread_local dim3 blockDim;
-extern constinit thread_local dim3 gridDim;
+// Of the thread of a kernel that runs; one does at a time (grid.h).
+extern constinit uint3 threadIdx;
+extern constinit uint3 blockIdx;
+extern constinit dim3 blockDim;
+extern constinit dim3 gridDim;
 inline constexpr int warpSize = 32;
