@@ -75,6 +75,7 @@ CompileOptions Training::compile_options(const PipelineOptions& pipeline) const 
   }
   options.weights = !config_.data.weights.empty();
   options.bf16 = config_.train.precision == TrainPrecision::kBF16;
+  options.runs_ahead = worker_.device().queues_work();
   options.clip_norm = config_.train.clip_norm;
   options.bucket_bytes = static_cast<std::size_t>(config_.train.bucket_bytes > 0 ? config_.train.bucket_bytes : suitable_bucket_bytes());
   options.fast_reduction = config_.train.reduction == ReductionKind::kFast;
