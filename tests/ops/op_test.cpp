@@ -86,7 +86,7 @@ struct Built {
 Built build(const OpCase& c, const std::vector<TensorType>& types) {
   Built built;
   for (std::size_t i = 0; i < types.size(); ++i) {
-    const bool overwritten = c.op->traits().mutates >> i & 1u;
+    const bool overwritten = c.op->traits().overwrites(i);
     const std::string name = "x" + std::to_string(i);
     built.inputs.push_back(overwritten ? built.graph.state(name, types[i])
                                        : built.graph.input(name, types[i]));
