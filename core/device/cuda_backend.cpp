@@ -2,6 +2,7 @@
 #include <cublasLt.h>
 #include <cudnn.h>
 
+#include <cctype>
 #include <cstdio>
 
 #include "core/device/cuda_device.h"
@@ -45,6 +46,7 @@ class CudaBackend final : public GpuBackend {
     check_cuda(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
     char bus[32] = {};
     check_cuda(cudaDeviceGetPCIBusId(bus, sizeof bus, index), "cudaDeviceGetPCIBusId");
+    for (char& digit : bus) digit = static_cast<char>(std::tolower(static_cast<unsigned char>(digit)));  // as /sys writes it
     std::string uuid = "GPU-";
     for (int i = 0; i < 16; ++i) {
       char byte[4];
