@@ -1,4 +1,5 @@
 // The CUDA kernels of all ops. Part of the GPU's module.
+#include "ops/conv2d/conv2d.h"
 #include "ops/register.h"
 
 namespace lockstep {
@@ -6,6 +7,7 @@ namespace lockstep {
 // Kernels that are all ours are listed in register_own_cuda.cpp; here are those of rooms that call CUDA's libraries.
 void register_cuda_kernels(KernelRegistry& registry) {
   register_own_cuda_kernels(registry);
+  register_conv2d_cuda(registry);
 }
 
 }  // namespace lockstep

@@ -1,5 +1,6 @@
 // The CUDA kernels of the rooms that need no library. Part of the GPU's module, and of the emulated device of the tests.
 #include "core/builtin/builtin.h"
+#include "core/builtin/reorder.h"
 #include "ops/activation/activation.h"
 #include "ops/batch_norm/batch_norm.h"
 #include "ops/bias/bias.h"
@@ -19,6 +20,7 @@ namespace lockstep {
 
 void register_own_cuda_kernels(KernelRegistry& registry) {
   register_builtin_cuda(registry);
+  register_reorder_cuda(registry);
   register_activation_cuda(registry);
   register_batch_norm_cuda(registry);
   register_bias_cuda(registry);

@@ -33,5 +33,6 @@ class ReorderOp final : public Op {
 ValueId reorder(Graph& graph, ValueId value, std::shared_ptr<const Layout> to);
 
 void register_reorder_cpu(KernelRegistry& registry);
+void register_reorder_cuda(KernelRegistry& registry);
 
 }  // namespace lockstep

@@ -6,19 +6,13 @@
 #include <cstring>
 
 #include "core/base/progress.h"
+#include "core/device/cuda_dnn_graph.h"
 
 namespace lockstep {
 
 void check_cublas(cublasStatus_t code, const char* call) {
   if (code == CUBLAS_STATUS_SUCCESS) return;
   environment_failed(call, ": ", cublasLtGetStatusString(code));
-}
-
-void check_cudnn(cudnnStatus_t code, const char* call) {
-  if (code == CUDNN_STATUS_SUCCESS) return;
-  char last[512] = {};
-  cudnnGetLastErrorString(last, sizeof last);
-  environment_failed(call, ": ", cudnnGetErrorString(code), last[0] != 0 ? ": " : "", last);
 }
 
 namespace {

@@ -19,7 +19,6 @@
 namespace lockstep {
 
 void check_cublas(cublasStatus_t code, const char* call);
-void check_cudnn(cudnnStatus_t code, const char* call);
 
 class CudaDevice final : public Device {
  public:

@@ -4,7 +4,8 @@
 //
 // Words and layouts are those of Keras' Conv2D; explicit padding is that of PyTorch. x and the
 // weight are f32 or both bf16 (then y is, too); the bias is f32. Sums are taken in f32; bias and
-// activation are applied before y is rounded. Gradients of weight and bias are f32 in both cases.
+// activation are applied before y is rounded. Gradients of weight and bias are f32 in both cases. (On
+// GPUs cuDNN takes the bias of bf16 data rounded to bf16, and gives the gradient of the weight so.)
 #pragma once
 
 #include <optional>
@@ -99,6 +100,7 @@ ValueId conv2d(Graph& graph, ValueId x, ValueId weight, const Convolution& convo
                const std::string& name = "");
 
 void register_conv2d_cpu(KernelRegistry& registry);
+void register_conv2d_cuda(KernelRegistry& registry);
 void register_conv2d_onnx(OnnxRegistry& registry);
 
 // conv2d+bias, conv2d+activation, conv2d_backward_weights+bias_backward.
