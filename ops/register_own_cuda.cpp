@@ -10,6 +10,7 @@
 #include "ops/elementwise_chain/elementwise_chain.h"
 #include "ops/embedding/embedding.h"
 #include "ops/from_bytes/from_bytes.h"
+#include "ops/layer_norm/layer_norm.h"
 #include "ops/losses/element_loss.h"
 #include "ops/losses/softmax_cross_entropy.h"
 #include "ops/microbatch_sum/microbatch_sum.h"
@@ -30,6 +31,7 @@ void register_own_cuda_kernels(KernelRegistry& registry) {
   register_elementwise_chain_cuda(registry);
   register_embedding_cuda(registry);
   register_from_bytes_cuda(registry);
+  register_layer_norm_cuda(registry);
   register_element_loss_cuda(registry);
   register_softmax_cross_entropy_cuda(registry);
   register_microbatch_sum_cuda(registry);

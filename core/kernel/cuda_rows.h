@@ -1,10 +1,11 @@
 // Rows of a row-major matrix on the GPU, each by a group of threads: for softmax, normalisation over the last axis, losses.
 //
 //   const RowGroups groups(rows, length, kPackOf<T>, 8);      // when the kernel is made
-//   launch(on, groups.blocks(), groups.block(), kernel<...>, groups.grid(), ...);
+//   launch(on, groups.blocks(), groups.block, kernel<...>, groups.grid(), ...);
 //
-// A group is a part of a warp, several of which are a block, or a whole block. The elements of a row are dealt in packs: thread t
-// has the packs t, t + threads, ... Pack and threads depend on the extents alone, not on alignment, so the bits do too.
+// A group is a part of a warp or several warps; a block has one group or more. The elements of a row are dealt in packs:
+// thread t has the packs t, t + threads, ... Pack and threads depend on the extents alone, not on alignment, so the bits do
+// too.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,7 @@ struct RowGroups {
   std::int64_t packs;      // of a row
   std::int64_t of_thread;  // packs of a thread, at most
   int shift = 0;
+  int block = kThreads;    // threads of a block; may be made larger, to a multiple of the group
 
   // `held`: packs that a thread has room for in its registers. Rows that are longer than `most_threads` can hold are still
   // cut into groups, but of_thread > held then.
@@ -36,12 +38,13 @@ struct RowGroups {
       ++shift;
     }
     of_thread = (packs + threads() - 1) / threads();
+    if (threads() > kWarp) block = threads();
   }
 
   int threads() const { return 1 << shift; }
-  int block() const { return threads() > kWarp ? threads() : kThreads; }
-  std::int64_t rows_of_block() const { return block() / threads(); }
-  dim3 blocks() const { return blocks_for(rows, rows_of_block()); }
+  std::int64_t rows_of_block() const { return block / threads(); }
+  std::int64_t chunks() const { return (rows + rows_of_block() - 1) / rows_of_block(); }
+  dim3 blocks() const { return dim3(static_cast<unsigned>(chunks())); }
   RowGrid grid() const { return {rows, length, packs, shift}; }
 };
 
@@ -59,25 +62,31 @@ struct RowThread {
     packs = row < grid.rows ? grid.packs : 0;
   }
 
-  // Of all threads of the group, in a fixed order; every thread gets it. All threads of the block call it. Combine must be
-  // commutative to the bit.
-  template <typename Combine, typename Value>
-  __device__ Value all(Value value) const {
+  // Of all threads of the group, in a fixed order, of K values at once; every thread gets them. All threads of the block
+  // call it. Combine must be commutative to the bit.
+  template <typename Combine, int K, typename Value>
+  __device__ void all(Value (&v)[K]) const {
     const int of_warp = threads < kWarp ? threads : kWarp;
     for (int step = of_warp / 2; step > 0; step /= 2) {
-      value = Combine::combine(value, __shfl_xor_sync(0xffffffffu, value, step));
+#pragma unroll
+      for (int k = 0; k < K; ++k) v[k] = Combine::combine(v[k], __shfl_xor_sync(0xffffffffu, v[k], step));
     }
-    if (threads <= kWarp) return value;
-    __shared__ Value partial[kWarp];
-    const int warps = threads / kWarp;
+    if (threads <= kWarp) return;
+    __shared__ Value partial[K][kWarp];
+    const int warp = static_cast<int>(threadIdx.x) / kWarp, warps = threads / kWarp;
     __syncthreads();  // the last call has been read
-    if (threadIdx.x % kWarp == 0) partial[threadIdx.x / kWarp] = value;
-    __syncthreads();
-    value = partial[static_cast<int>(threadIdx.x) & (warps - 1)];
-    for (int step = warps / 2; step > 0; step /= 2) {
-      value = Combine::combine(value, __shfl_xor_sync(0xffffffffu, value, step));
+    if (threadIdx.x % kWarp == 0) {
+#pragma unroll
+      for (int k = 0; k < K; ++k) partial[k][warp] = v[k];
     }
-    return value;
+    __syncthreads();
+    const int from = (warp & ~(warps - 1)) | (static_cast<int>(threadIdx.x) & (warps - 1));
+#pragma unroll
+    for (int k = 0; k < K; ++k) v[k] = partial[k][from];
+    for (int step = warps / 2; step > 0; step /= 2) {
+#pragma unroll
+      for (int k = 0; k < K; ++k) v[k] = Combine::combine(v[k], __shfl_xor_sync(0xffffffffu, v[k], step));
+    }
   }
 
   struct Add {
@@ -90,11 +99,21 @@ struct RowThread {
   struct Larger {
     __device__ static float combine(float a, float b) { return fmaxf(a, b); }
   };
+  template <int K, typename Value>
+  __device__ void sum(Value (&v)[K]) const {
+    all<Add>(v);
+  }
   template <typename Value>
   __device__ Value sum(Value value) const {
-    return all<Add>(value);
+    Value v[1] = {value};
+    all<Add>(v);
+    return v[0];
   }
-  __device__ float largest(float value) const { return all<Larger>(value); }
+  __device__ float largest(float value) const {
+    float v[1] = {value};
+    all<Larger>(v);
+    return v[0];
+  }
 
   // The packs of this thread among the P * threads packs from `base` on: calls body(p, first element), p a number of
   // 0, ..., P - 1.

@@ -56,6 +56,7 @@ ValueId layer_norm(Graph& graph, ValueId x, ValueId scale, ValueId offset, doubl
                    const std::string& name = "");
 
 void register_layer_norm_cpu(KernelRegistry& registry);
+void register_layer_norm_cuda(KernelRegistry& registry);
 void register_layer_norm_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

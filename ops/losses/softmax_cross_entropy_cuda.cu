@@ -287,15 +287,14 @@ Tensors tensors_of(const Launch& on, const Rows& rows, const Divisor& positions,
 
 template <int N>
 Kernel make_forward(const Rows& rows, const RowGroups& groups, bool few) {
-  const std::int64_t chunks = (rows.rows + groups.rows_of_block() - 1) / groups.rows_of_block();
-  const std::int64_t blocks = few ? 1 : std::min(chunks, kMostLossBlocks);
+  const std::int64_t blocks = few ? 1 : std::min(groups.chunks(), kMostLossBlocks);
   const Divisor positions(rows.positions, rows.rows);
   const auto kernel = rows.shares                ? cross_entropy<N, true, true>
                       : rows.smoothing != 0.0 ? cross_entropy<N, false, true>
                                               : cross_entropy<N, false, false>;
   auto run = [=](const Launch& on) {
     launch_loss(on, blocks, rows.scale, [&](const LossSum& sum) {
-      launch(on, dim3(static_cast<unsigned>(blocks)), groups.block(), kernel, groups.grid(),
+      launch(on, dim3(static_cast<unsigned>(blocks)), groups.block, kernel, groups.grid(),
              tensors_of(on, rows, positions, N), sum);
     });
   };
@@ -318,7 +317,7 @@ Kernel make_backward(const Rows& rows, const RowGroups& groups, int cotangent_in
                                                   : cross_entropy_backward_long<N, kShares>;
   return {"softmax_cross_entropy_backward_cuda", [=](const Launch& on) {
             float* dx = on.output<float>(0);
-            launch(on, groups.blocks(), groups.block(), kernel, groups.grid(), tensors_of(on, rows, positions, N),
+            launch(on, groups.blocks(), groups.block, kernel, groups.grid(), tensors_of(on, rows, positions, N),
                    rows.scale, on.input<float>(cotangent_input), dx, is_aligned(dx, sizeof(float) * N));
           }};
 }

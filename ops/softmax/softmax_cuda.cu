@@ -242,7 +242,7 @@ Kernel make_rows(const RowGroups& groups) {
             const float* x = on.input<float>(0);
             float* y = on.output<float>(0);
             const bool wide = is_aligned(x, sizeof(float) * N) && is_aligned(y, sizeof(float) * N);
-            launch(on, groups.blocks(), groups.block(), kernel, groups.grid(), wide, x, y);
+            launch(on, groups.blocks(), groups.block, kernel, groups.grid(), wide, x, y);
           }};
 }
 
@@ -256,7 +256,7 @@ Kernel make_backward_rows(const RowGroups& groups) {
             float* dx = on.output<float>(0);
             const bool wide = is_aligned(dy, sizeof(float) * N) && is_aligned(y, sizeof(float) * N) &&
                               is_aligned(dx, sizeof(float) * N);
-            launch(on, groups.blocks(), groups.block(), kernel, groups.grid(), wide, dy, y, dx);
+            launch(on, groups.blocks(), groups.block, kernel, groups.grid(), wide, dy, y, dx);
           }};
 }
 

@@ -6,22 +6,13 @@
 
 #include "core/base/error.h"
 #include "core/passes/autodiff.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/layer_norm_reference.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
-
-const KernelRegistry& registry() {
-  static const KernelRegistry kernels = [] {
-    KernelRegistry made;
-    register_cpu_kernels(made);
-    return made;
-  }();
-  return kernels;
-}
 
 OpCase norm_case(const Shape& shape, int axes, double epsilon = 0.1) {
   const Shape features = shape.slice(shape.rank() - axes, shape.rank());
@@ -73,12 +64,12 @@ TEST(LayerNorm, OfOneFeatureIsTheOffset) {
 }
 
 // x, dy -> y and gradients.
-Graph training_graph(const Shape& shape) {
+Graph training_graph(const Shape& shape, DType dtype = DType::kF32) {
   Graph graph;
-  const ValueId x = graph.input("x", {DType::kF32, shape});
+  const ValueId x = graph.input("x", {dtype, shape});
   const ValueId scale = graph.input("scale", {DType::kF32, {shape[-1]}});
   const ValueId offset = graph.input("offset", {DType::kF32, {shape[-1]}});
-  const ValueId dy = graph.input("dy", {DType::kF32, shape});
+  const ValueId dy = graph.input("dy", {dtype, shape});
   const ValueId y = layer_norm(graph, x, scale, offset, 1e-3);
   graph.output("y", y);
   const auto gradients =
@@ -106,8 +97,7 @@ TEST(LayerNorm, AgreesWithPyTorch) {
   auto list = [](auto& values) {
     return std::vector<double>(std::begin(values), std::end(values));
   };
-  CpuDevice device;
-  const auto found = run_graph(training_graph({4, 5}), registry(), device,
+  const auto found = run_graph(training_graph({4, 5}), test_registry(), test_device(),
                                {{"x", list(kLayerX)},
                                 {"scale", list(kLayerScale)},
                                 {"offset", list(kLayerOffset)},
@@ -118,9 +108,8 @@ TEST(LayerNorm, AgreesWithPyTorch) {
                        {"doffset", list(kLayerDoffset)}});
 }
 
-TEST(LayerNorm, IsRepeatableAndAgreesOnAnyNumberOfThreads) {
-  const Shape shape{1500, 100};
-  std::map<std::string, std::vector<double>> feeds;
+std::map<std::string, std::vector<double>> waves(const Shape& shape) {
+  std::map<std::string, std::vector<double>> feeds{{"x", {}}, {"dy", {}}};
   for (std::int64_t i = 0; i < shape.elements(); ++i) {
     feeds["x"].push_back(3 * std::sin(0.7 * static_cast<double>(i * i % 1009)));
     feeds["dy"].push_back(std::cos(0.3 * static_cast<double>(i * i % 911)));
@@ -129,13 +118,67 @@ TEST(LayerNorm, IsRepeatableAndAgreesOnAnyNumberOfThreads) {
     feeds["scale"].push_back(0.5 + 0.1 * static_cast<double>(c % 7));
     feeds["offset"].push_back(0.2 * static_cast<double>(c % 5) - 0.3);
   }
-  const Graph graph = training_graph(shape);
-  CpuDevice one(1);
-  const auto expected = run_graph(graph, registry(), one, feeds);
-  CpuDevice three(3);
-  const auto found = run_graph(graph, registry(), three, feeds);
-  expect_close(found, expected, 2e-5);  // sums of 1500 numbers of both signs
-  EXPECT_EQ(run_graph(graph, registry(), three, feeds), found);
+  return feeds;
+}
+
+TEST(LayerNorm, IsRepeatableAndAgreesOnAllDevicesAndNumbersOfThreads) {
+  KernelRegistry of_cpu;
+  register_layer_norm_cpu(of_cpu);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : {Shape{1500, 100}, Shape{700, 96}, Shape{60, 1000}, Shape{40, 3072}, Shape{5, 601}, Shape{9, 20'008},
+                               Shape{3, 40'001}}) {
+      SCOPED_TRACE(text(name_of(dtype), shape));
+      const Graph graph = training_graph(shape, dtype);
+      const auto feeds = waves(shape);
+      CpuDevice one(1), three(3);
+      const auto expected = run_graph(graph, of_cpu, one, feeds);
+      const double tolerance = dtype == DType::kF32 ? 2e-5 : 0x1p-6;  // sums of 1500 numbers of both signs
+      const auto with_three = run_graph(graph, of_cpu, three, feeds);
+      expect_close(with_three, expected, tolerance);
+      EXPECT_EQ(run_graph(graph, of_cpu, three, feeds), with_three);
+      const auto found = run_graph(graph, test_registry(), test_device(), feeds);
+      expect_close(found, expected, tolerance);
+      EXPECT_EQ(run_graph(graph, test_registry(), test_device(), feeds), found);
+    }
+  }
+}
+
+TEST(LayerNorm, HasTheSameBitsInUnalignedMemory) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : {Shape{70, 96}, Shape{3, 40'000}}) {
+      SCOPED_TRACE(text(name_of(dtype), shape));
+      const TensorType data{dtype, shape}, vector{DType::kF32, {shape[-1]}};
+      auto feeds = waves(shape);
+      OpRun run{{data, vector, vector}, {data}}, back{{data, data, vector}, {data, vector, vector}};
+      const LayerNormOp op(1e-3);
+      const LayerNormBackwardOp back_op(1e-3);
+      const Tensors forward{feeds["x"], feeds["scale"], feeds["offset"]}, backward{feeds["dy"], feeds["x"], feeds["scale"]};
+      const Tensors y = run_op(op, run, test_registry(), test_device(), forward);
+      const Tensors dx = run_op(back_op, back, test_registry(), test_device(), backward);
+      run.offset = back.offset = 4;
+      EXPECT_EQ(run_op(op, run, test_registry(), test_device(), forward), y);
+      EXPECT_EQ(run_op(back_op, back, test_registry(), test_device(), backward), dx);
+    }
+  }
+}
+
+TEST(LayerNorm, TakesNoRows) {
+  const auto found = run_graph(training_graph({0, 3}), test_registry(), test_device(), waves({0, 3}));
+  EXPECT_TRUE(found.at("y").empty());
+  EXPECT_EQ(found.at("dscale"), (std::vector<double>{0, 0, 0}));
+  EXPECT_EQ(found.at("doffset"), (std::vector<double>{0, 0, 0}));
+}
+
+TEST(LayerNorm, KeepsItsDigitsFarFromZero) {
+  for (const std::int64_t n : {64, 40'000}) {
+    std::vector<double> x;
+    for (std::int64_t i = 0; i < n; ++i) x.push_back(10'000.0 + static_cast<double>(i % 2));
+    const TensorType data{DType::kF32, {1, n}}, vector{DType::kF32, {n}};
+    const std::vector<double> ones(n, 1.0);
+    const auto y = run_op(LayerNormOp(0.0), {{data, vector, vector}, {data}}, test_registry(), test_device(), {x, ones, ones})[0];
+    EXPECT_NEAR(y[0], 0, 1e-2);
+    EXPECT_NEAR(y[1], 2, 1e-2);
+  }
 }
 
 TEST(LayerNorm, ShapesThatAreRefused) {
