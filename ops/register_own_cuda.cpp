@@ -14,6 +14,7 @@
 #include "ops/losses/element_loss.h"
 #include "ops/losses/softmax_cross_entropy.h"
 #include "ops/microbatch_sum/microbatch_sum.h"
+#include "ops/reduce/reduce.h"
 #include "ops/register.h"
 #include "ops/softmax/softmax.h"
 
@@ -35,6 +36,7 @@ void register_own_cuda_kernels(KernelRegistry& registry) {
   register_element_loss_cuda(registry);
   register_softmax_cross_entropy_cuda(registry);
   register_microbatch_sum_cuda(registry);
+  register_reduce_cuda(registry);
   register_softmax_cuda(registry);
 }
 

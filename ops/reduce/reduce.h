@@ -72,6 +72,7 @@ ValueId reduce_max(Graph& graph, ValueId x, const std::vector<int>& axes, bool k
                    const std::string& name = "");
 
 void register_reduce_cpu(KernelRegistry& registry);
+void register_reduce_cuda(KernelRegistry& registry);
 void register_reduce_onnx(OnnxRegistry& registry);
 
 }  // namespace lockstep

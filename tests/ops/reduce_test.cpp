@@ -8,9 +8,9 @@
 
 #include "core/base/error.h"
 #include "core/passes/autodiff.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -71,11 +71,8 @@ TEST(Reduce, AgreesWithItsDefinition) {
   }
 }
 
-std::vector<double> run(const Graph& graph, const std::vector<double>& x, int threads = 1) {
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice device(threads);
-  return run_graph(graph, registry, device, {{"x", x}})["y"];
+std::vector<double> run(const Graph& graph, const std::vector<double>& x) {
+  return run_graph(graph, test_registry(), test_device(), {{"x", x}})["y"];
 }
 
 TEST(Reduce, SumsOverNothingAreZero) {
@@ -108,22 +105,27 @@ TEST(Reduce, TiedMaximaShareTheGradient) {
   const ValueId y = reduce_max(graph, x, {1});
   const ValueId dy = graph.input("dy", {DType::kF32, {2}});
   graph.output("dx", differentiate(graph, std::vector{y}, std::vector{dy}, std::vector{x})[0]);
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice device;
   auto found =
-      run_graph(graph, registry, device, {{"x", {1, 3, 3, 0, 5, 5, 5, 5}}, {"dy", {1, -8}}});
+      run_graph(graph, test_registry(), test_device(), {{"x", {1, 3, 3, 0, 5, 5, 5, 5}}, {"dy", {1, -8}}});
   EXPECT_EQ(found["dx"], (std::vector<double>{0, 0.5, 0.5, 0, -2, -2, -2, -2}));
 }
 
+struct Big {
+  Shape shape;
+  std::vector<int> axes;
+};
+
+std::vector<Big> big_cases() {
+  return {{{300, 401}, {0}}, {{300, 401}, {1}}, {{300, 400}, {1}}, {{31, 45, 77}, {1}}, {{31, 45, 77}, {0, 2}},
+          {{120000}, {}}, {{120001}, {}}, {{3, 60000}, {1}}, {{3, 50001}, {1}}, {{2000, 24}, {0}}, {{40, 60, 16}, {1}},
+          {{6, 50, 4, 30}, {1, 3}}, {{6, 50, 4, 30}, {0, 2}}, {{30, 2, 700, 3}, {0, 2}}};
+}
+
 // Whole numbers, whose sums are exact in any order.
-TEST(Reduce, CountsEveryElementOnceWithAnyThreads) {
-  struct Big {
-    Shape shape;
-    std::vector<int> axes;
-  };
-  for (const Big& big : {Big{{300, 401}, {0}}, Big{{300, 401}, {1}}, Big{{31, 45, 77}, {1}},
-                         Big{{31, 45, 77}, {0, 2}}, Big{{120000}, {}}}) {
+TEST(Reduce, CountsEveryElementOnceOnAllDevicesAndNumbersOfThreads) {
+  KernelRegistry of_cpu;
+  register_reduce_cpu(of_cpu);
+  for (const Big& big : big_cases()) {
     std::vector<double> x;
     for (std::int64_t i = 0; i < big.shape.elements(); ++i) x.push_back(i * 7 % 11 - 5.0);
     Graph graph;
@@ -131,8 +133,49 @@ TEST(Reduce, CountsEveryElementOnceWithAnyThreads) {
     graph.output("y", reduce_sum(graph, in, big.axes));
     const ReduceOp op(ReduceKind::kSum, big.axes, false);
     const auto expected = reference(ReduceKind::kSum, big.shape, op.reduced(big.shape), {x})[0];
+    EXPECT_EQ(run(graph, x), expected) << big.shape << " " << op.attributes();
     for (const int threads : {1, 2, 3}) {
-      EXPECT_EQ(run(graph, x, threads), expected) << big.shape << " " << op.attributes();
+      CpuDevice cpu(threads);
+      EXPECT_EQ(run_graph(graph, of_cpu, cpu, {{"x", x}})["y"], expected) << big.shape << " " << op.attributes();
+    }
+  }
+}
+
+// Forward and backward, with many equal maxima; in memory that is not aligned as well.
+TEST(Reduce, AgreesWithTheCpuHoweverItIsCut) {
+  KernelRegistry of_cpu;
+  register_reduce_cpu(of_cpu);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Big& big : big_cases()) {
+      for (const ReduceKind kind : {ReduceKind::kMean, ReduceKind::kMax}) {
+        const ReduceOp op(kind, big.axes, true);
+        SCOPED_TRACE(text(name_of(dtype), big.shape, " ", op.to_string()));
+        const TensorType x{dtype, big.shape}, y = op.infer(std::vector{x})[0];
+        const auto compare = [&](const Op& op, const std::vector<TensorType>& inputs, const Tensors& values,
+                                 const TensorType& output) -> std::vector<double> {
+          OpRun run{inputs, {output}};
+          CpuDevice cpu;
+          const auto expected = run_op(op, run, of_cpu, cpu, values)[0];
+          const Tensors found = run_op(op, run, test_registry(), test_device(), values);
+          for (std::size_t i = 0; i < expected.size(); ++i) {
+            EXPECT_NEAR(found[0][i], expected[i], tolerance(dtype, 16) * (1e-2 + std::abs(expected[i]))) << i;
+          }
+          run.offset = 4;
+          EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), found);
+          return found[0];
+        };
+        std::vector<double> values, dy;
+        for (std::int64_t i = 0; i < big.shape.elements(); ++i) {
+          values.push_back(static_cast<double>(i * i % 1009 % 31) / 16);
+        }
+        for (std::int64_t i = 0; i < y.elements(); ++i) dy.push_back(0.5 + static_cast<double>(i % 5));
+        const auto maxima = compare(op, {x}, {values}, y);
+        if (kind == ReduceKind::kMean) {
+          compare(SumBackwardOp(big.shape, 0.125), {y}, {dy}, x);
+        } else {
+          compare(MaxBackwardOp(), {y, y, x}, {dy, maxima, values}, x);
+        }
+      }
     }
   }
 }
