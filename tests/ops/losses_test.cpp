@@ -352,7 +352,8 @@ TEST(Losses, AgreeWithTheCpuHoweverTheyAreCut) {
     double largest = 0;
     for (const double value : expected) largest = std::max(largest, std::abs(value));
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      EXPECT_NEAR(found[0][i], expected[i], 2e-6 * (std::abs(expected[i]) + largest)) << i;
+      // The CPU's sums of 20 000 numbers are in one row where the compiler does not vectorise (the sanitizers' build).
+      EXPECT_NEAR(found[0][i], expected[i], 1e-5 * (std::abs(expected[i]) + largest)) << i;
     }
     run.offset = 4;
     EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), found);
