@@ -14,6 +14,8 @@
 #include "ops/losses/element_loss.h"
 #include "ops/losses/softmax_cross_entropy.h"
 #include "ops/microbatch_sum/microbatch_sum.h"
+#include "ops/optimizers/gradient_ops.h"
+#include "ops/optimizers/optimizer.h"
 #include "ops/reduce/reduce.h"
 #include "ops/register.h"
 #include "ops/softmax/softmax.h"
@@ -34,8 +36,10 @@ void register_own_cuda_kernels(KernelRegistry& registry) {
   register_from_bytes_cuda(registry);
   register_layer_norm_cuda(registry);
   register_element_loss_cuda(registry);
-  register_softmax_cross_entropy_cuda(registry);
+  register_gradient_ops_cuda(registry);
   register_microbatch_sum_cuda(registry);
+  register_optimizers_cuda(registry);
+  register_softmax_cross_entropy_cuda(registry);
   register_reduce_cuda(registry);
   register_softmax_cuda(registry);
 }

@@ -11,7 +11,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <type_traits>
+#include <vector>
 
 #include "core/base/bfloat16.h"
 #include "core/base/error.h"
@@ -53,6 +55,16 @@ inline void queue_copy(const Launch& on, void* to, const void* from, std::size_t
              "cudaMemcpyAsync");
 }
 
+// Numbers that a kernel reads and that are known when it is made, in memory of the device, which the kernel holds.
+template <typename T>
+std::shared_ptr<const Memory> device_table(Device& device, const std::vector<T>& numbers) {
+  const std::size_t bytes = numbers.size() * sizeof(T);
+  auto memory = std::make_shared<Memory>(
+      device.allocate(std::max<std::size_t>(1, bytes), MemoryKind::kPrivate, "tables of kernels"));
+  if (bytes > 0) device.copy_in(memory->data(), numbers.data(), bytes);
+  return memory;
+}
+
 // Calls make(T{}) with T = float or BFloat16 by `dtype` and returns what it returns; bad_input naming the op for other
 // types.
 template <typename Make>
@@ -84,6 +96,8 @@ __device__ inline T from_float(float value) {
     return out;
   }
 }
+
+__device__ inline bool is_finite(float value) { return (__float_as_uint(value) & 0x7f800000u) != 0x7f800000u; }
 
 // N elements that are loaded and stored at once. REQUIRES: addresses are multiples of sizeof(T) * N.
 template <typename T, int N>

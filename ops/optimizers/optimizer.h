@@ -100,5 +100,6 @@ class Optimizer {
 
 // Kernels of the updates.
 void register_optimizers_cpu(KernelRegistry& registry);
+void register_optimizers_cuda(KernelRegistry& registry);
 
 }  // namespace lockstep

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/base/error.h"
+#include "core/builtin/builtin.h"
 #include "ops/optimizers/gradient_ops.h"
 #include "ops/optimizers/optimizer.h"
 #include "ops/optimizers/update_ops.h"
@@ -245,6 +246,49 @@ TEST(Optimizers, AreTheSameOnAnyNumberOfThreads) {
   }
 }
 
+// Parameters that begin anywhere in their bucket, as shards do, with weight decay in many places.
+TEST(Optimizers, HaveTheSameBitsInPartsOfAnyAlignment) {
+  constexpr std::int64_t kCount = 4099;
+  std::vector<Segment> decay;
+  for (std::int64_t at = 2; at + 40 < kCount; at += 61) decay.push_back({at, at + 37});
+  for (const OptimizerOptions& options : all_options()) {
+    const auto optimizer = Optimizer::make(options);
+    // p after an update in parts of the flat state that begin and end there.
+    auto updated = [&](const std::vector<std::int64_t>& ends) {
+      Graph graph;
+      const ValueId p = graph.state("p", {DType::kF32, {kCount}}), g = graph.input("g", {DType::kF32, {kCount}});
+      const ValueId rate = graph.input("rate", {DType::kF32, {}}), step = graph.input("step", {DType::kI64, {}});
+      const ValueId scale = graph.input("scale", {DType::kF32, {}});
+      std::map<std::string, std::vector<double>> feeds{{"rate", {0.1}}, {"step", {6}}, {"scale", {0.5}}};
+      for (std::int64_t i = 0; i < kCount; ++i) {
+        feeds["p"].push_back(std::sin(static_cast<double>(i)));
+        feeds["g"].push_back(std::cos(static_cast<double>(i) * 0.7));
+      }
+      std::int64_t begin = 0;
+      for (const std::int64_t end : ends) {
+        std::vector<ValueId> slots;
+        std::vector<Segment> own;
+        for (const std::string& slot : optimizer->slots()) {
+          const std::string name = text(slot, "/", begin);
+          slots.push_back(graph.state(name, {DType::kF32, {end - begin}}));
+          feeds[name] = std::vector<double>(static_cast<std::size_t>(end - begin), 0.25);
+        }
+        for (const Segment& segment : decay) {
+          const Segment inside{std::max(segment.begin, begin) - begin, std::min(segment.end, end) - begin};
+          if (inside.begin < inside.end) own.push_back(inside);
+        }
+        optimizer->build(graph, view(graph, p, {end - begin}, begin), view(graph, g, {end - begin}, begin), slots, rate,
+                         step, scale, own);
+        begin = end;
+      }
+      return run_graph(graph, test_registry(), test_device(), feeds).at("state:p");
+    };
+    const std::vector<double> whole = updated({kCount});
+    EXPECT_EQ(updated({1, 6, 1030, kCount}), whole) << options.kind;
+    EXPECT_EQ(updated({2047, 2048, kCount}), whole) << options.kind;
+  }
+}
+
 TEST(Optimizers, ClippingLetsNanPass) {
   Trainer trainer({.kind = "sgd", .clip_value = 0.5}, {0, 0, 0, 0});
   trainer.update({kNan, 10, -10, 0.25}, 1.0, 0);
@@ -379,6 +423,54 @@ TEST(SquareSums, AgreeWithTheNaiveLoop) {
   }
 }
 
+// Blocks of parameters of any size, which begin anywhere: 0.1 is not exact, so another order would show.
+TEST(SquareSums, DependOnTheContentOfABlockOnly) {
+  std::vector<std::int64_t> begins{0};
+  for (const std::int64_t size : {1024, 1, 1024, 5, 1024, 130, 2, 1024, 1023, 3, 1024, 1024, 6, 1000}) {
+    begins.push_back(begins.back() + size);
+  }
+  auto value = [](std::int64_t place) { return 0.1 + 0.01 * static_cast<double>(place % 37); };
+  auto sums_of = [&](const std::vector<std::int64_t>& cut) {
+    Tensors x(1);
+    for (std::size_t block = 0; block + 1 < cut.size(); ++block) {
+      for (std::int64_t i = 0; i < cut[block + 1] - cut[block]; ++i) x[0].push_back(value(i));
+    }
+    const OpRun run{{{DType::kF32, {cut.back()}}}, {{DType::kF32, {static_cast<std::int64_t>(cut.size()) - 1}}}};
+    return run_op(SquareSumsOp(cut), run, test_registry(), test_device(), x)[0];
+  };
+  const std::vector<double> sums = sums_of(begins);
+  for (std::size_t block = 0; block < sums.size(); ++block) {
+    EXPECT_EQ(sums[block], sums_of({0, begins[block + 1] - begins[block]})[0]) << block;
+  }
+}
+
+std::pair<double, double> scale_of(std::vector<double> sums, double clip_norm) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {static_cast<std::int64_t>(sums.size())}});
+  const GradientScale scale = gradient_scale(graph, x, clip_norm);
+  graph.output("factor", scale.factor);
+  graph.output("norm", scale.norm);
+  auto found = run_graph(graph, test_registry(), test_device(), {{"x", std::move(sums)}});
+  return {found["factor"][0], found["norm"][0]};
+}
+
+// The tree of gradient_ops.h, in double.
+double tree_of(const std::vector<double>& x, std::size_t begin, std::size_t size) {
+  if (begin >= x.size()) return 0;
+  if (size == 1) return x[begin];
+  return tree_of(x, begin, size / 2) + tree_of(x, begin + size / 2, size / 2);
+}
+
+TEST(GradientScale, SumsInATree) {
+  for (const std::size_t blocks : {1, 3, 1000, 1024, 1025, 5000}) {
+    std::vector<double> sums;
+    for (std::size_t i = 0; i < blocks; ++i) sums.push_back(static_cast<float>(std::pow(1.9, i % 41)));
+    const double root = std::sqrt(tree_of(sums, 0, 8192));
+    EXPECT_EQ(scale_of(sums, 0).second, static_cast<float>(root)) << blocks;
+    EXPECT_EQ(scale_of(sums, 1.5).first, static_cast<float>(std::min(1.0, 1.5 / (root + 1e-6)))) << blocks;
+  }
+}
+
 TEST(GradientScale, AgreesWithTheNaiveLoop) {
   for (const double clip_norm : {0.0, 0.75, 1000.0}) {
     for (const std::int64_t blocks : {0, 1, 2, 3, 5, 7, 64, 1000}) {
@@ -398,16 +490,6 @@ TEST(GradientScale, AgreesWithTheNaiveLoop) {
                 .gradient = false});
     }
   }
-}
-
-std::pair<double, double> scale_of(std::vector<double> sums, double clip_norm) {
-  Graph graph;
-  const ValueId x = graph.input("x", {DType::kF32, {static_cast<std::int64_t>(sums.size())}});
-  const GradientScale scale = gradient_scale(graph, x, clip_norm);
-  graph.output("factor", scale.factor);
-  graph.output("norm", scale.norm);
-  auto found = run_graph(graph, test_registry(), test_device(), {{"x", std::move(sums)}});
-  return {found["factor"][0], found["norm"][0]};
 }
 
 TEST(GradientScale, IsNanWhereTheNormIsNotFinite) {
