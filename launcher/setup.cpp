@@ -25,19 +25,6 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 
 namespace {
 
-// Divides the cores of a host among its workers. A world of one keeps what it has.
-std::vector<WorkerPlace> place_workers(Communicator& communicator, int threads) {
-  if (communicator.size() == 1) return {own_place(0)};
-  bind_to_cores(share_of_cores(gather_places(communicator), communicator.rank(), threads));
-  std::vector<WorkerPlace> places = gather_places(communicator);
-  if (communicator.rank() == 0) {
-    for (const std::string& host : oversubscribed_hosts(places, threads)) {
-      std::fprintf(stderr, "lockstep: warning: %s\n", host.c_str());
-    }
-  }
-  return places;
-}
-
 std::string hash_of_program() {
   const std::string bytes = local_files().read("/proc/self/exe");
   return hex_of(xxh3(std::as_bytes(std::span(bytes))));
@@ -80,6 +67,34 @@ void agree_or(Communicator& communicator, const Claim& claim, const char* remedy
   } catch (const SharedError& error) {
     throw SharedError(error.kind(), text(error.what(), "; ", remedy));
   }
+}
+
+// Whether every rank says `word`.
+bool all_say(Communicator& communicator, const std::string& mine, const std::string& word) {
+  const std::vector<std::string> all = gather_texts(communicator, mine, "choice of the device");
+  return std::ranges::all_of(all, [&](const std::string& said) { return said == word; });
+}
+
+// Divides GPUs and cores of the hosts among the workers, and makes this one.
+void make_worker(Setup& setup, std::unique_ptr<Communicator> communicator, const ChosenDevice& device) {
+  PlacementOptions placement{.threads = static_cast<int>(setup.config.run.threads),
+                             .may_share_gpu = setup.config.run.share_gpu};
+  if (device.gpu != nullptr) placement.gpus = visible_gpus(*device.gpu);
+  setup.places = place_workers(*communicator, placement);
+  if (communicator->rank() == 0 && communicator->size() > 1) {
+    for (const std::string& host : oversubscribed_hosts(setup.places, placement.threads)) {
+      std::fprintf(stderr, "lockstep: warning: %s\n", host.c_str());
+    }
+  }
+  if (device.gpu == nullptr) {
+    setup.worker = std::make_unique<Worker>(std::move(communicator), placement.threads);
+    return;
+  }
+  WorkerDevice gpu;
+  together(*communicator, [&] {
+    gpu = gpu_worker(device, gpu_place(setup.places, communicator->rank()), setup.config);
+  });
+  setup.worker = std::make_unique<Worker>(std::move(communicator), placement.threads, std::move(gpu));
 }
 
 }  // namespace
@@ -125,11 +140,13 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
   const Config& config = setup->config;
   const int threads = static_cast<int>(config.run.threads);
   auto communicator = join_world(environment, config.run.deadline);
-  setup->places = place_workers(*communicator, threads);
-  if (device.gpu == nullptr) {
-    setup->worker = std::make_unique<Worker>(std::move(communicator), threads);
-  } else {
-    setup->worker = std::make_unique<Worker>(std::move(communicator), threads, gpu_worker(device, {}, config));
+  const std::string kind = name_of(device.gpu == nullptr ? DeviceKind::kCpu : DeviceKind::kCuda);
+  try {
+    // Where one cannot take part, all meet on the CPU to hear why.
+    if (!all_say(*communicator, broken ? "broken" : kind, name_of(DeviceKind::kCuda))) device.gpu = nullptr;
+    make_worker(*setup, std::move(communicator), device);
+  } catch (const SharedError& error) {  // all ranks know it, but there is no worker yet to tell it together
+    refuse_before_joining(environment, error.kind(), error.what());
   }
   Worker& worker = *setup->worker;
   if (worker.world_size() > 1) {
@@ -150,7 +167,7 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
       if (options.compile_training) setup->training->training_plan();
     });
     Communicator& all = worker.communicator();
-    agree_or(all, {"device", name_of(worker.device().kind())}, "make the GPUs of all hosts usable, or say --device cpu");
+    agree_or(all, {"device", kind}, "make the GPUs of all hosts usable, or say --device cpu");
     agree_or(all, {"program", hash_of_program()}, "install the same build on all hosts");
     agree_on_configuration(all, config);
     agree_or(all, {"dataset", setup->data.record.fingerprint}, "give all of them the same files");
