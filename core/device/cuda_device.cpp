@@ -109,15 +109,19 @@ std::size_t CudaDevice::memory_limit() const {
 }
 
 void CudaDevice::copy_in(void* device_to, const void* host_from, std::size_t bytes) {
-  if (bytes == 0) return;
-  synchronize();
-  check_cuda(cudaMemcpy(device_to, host_from, bytes, cudaMemcpyHostToDevice), "cudaMemcpy to the GPU");
+  copy_now(device_to, host_from, bytes);
 }
 
 void CudaDevice::copy_out(void* host_to, const void* device_from, std::size_t bytes) {
+  copy_now(host_to, device_from, bytes);
+}
+
+// On a stream of our own: cudaMemcpy may return before the last bytes have arrived, and our streams do not wait for its.
+void CudaDevice::copy_now(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
   synchronize();
-  check_cuda(cudaMemcpy(host_to, device_from, bytes, cudaMemcpyDeviceToHost), "cudaMemcpy from the GPU");
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda_stream(StreamKind::kCompute)), "cudaMemcpyAsync");
+  synchronize();
 }
 
 void CudaDevice::synchronize() {

@@ -61,6 +61,8 @@ class CudaDevice final : public Device {
   void* allocate_bytes(std::size_t bytes, MemoryKind kind) override;
   void free_bytes(void* data, std::size_t bytes, MemoryKind kind) override;
 
+  void copy_now(void* to, const void* from, std::size_t bytes);
+
   const int index_;
   const GpuOptions options_;
   cudaDeviceProp properties_{};
