@@ -2,7 +2,7 @@
 # The whole verification of the GPU backend on a machine with a GPU, in under 9 minutes: tests, compute-sanitizer,
 # benchmarks against PyTorch, and one table at the end.
 #
-#   bench/gpu_check.sh BUILD [OUT] [--only tests,sanitizer,kernels] [--limit SECONDS]
+#   bench/gpu_check.sh BUILD [OUT] [--only tests,sanitizer,kernels,training] [--limit SECONDS]
 #     BUILD   a folder with bin/ and lib/ (and env.sh, where it was packed for another machine), an archive of one
 #             (.tar.gz, .tar.xz), or a build folder as CMake left it
 #     OUT     where table.txt, results.jsonl and a log of each part go (default: gpu-check)

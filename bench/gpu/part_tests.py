@@ -1,6 +1,6 @@
-"""The tests with the label gpu, in shards side by side; what fails runs again alone, as one bad kernel spoils the GPU for
-all that its process does after it. And runs of the program itself: equal bits for any number of workers on one GPU, and
-a checkpoint that moves between GPU and CPU.
+"""The tests with the label gpu: those of kernels in shards side by side (what fails runs again alone, as one bad kernel
+spoils the GPU for all that its process does after it), and tests/launcher/gpu_test.sh, of the program itself. And equal
+bits for any number of workers in bf16.
 """
 import concurrent.futures
 import json
@@ -10,8 +10,9 @@ import re
 import tempfile
 import time
 
-EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
-PROGRAMS = {"gpu_op_test": 8, "gpu_training_test": 2}  # and into how many shards they are cut
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLES = SOURCE / "examples"
+SHARDS = 8
 BEGAN = re.compile(r"^\[ RUN      \] (\S+)", re.M)
 ENDED = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:, .*)? \(\d+ ms\)", re.M)
 
@@ -100,14 +101,14 @@ class Suite:
                          ok=passed == len(tests))
 
 
-def run_of(session, folder, workers, device, settings, extra=()):
-    command = [session.program("lockstep"), "train", str(EXAMPLES / "digits-cnn.toml"), "--run", folder, "--device", device,
-               "--quiet", *extra]
+def run_of(session, folder, workers, settings):
+    command = [session.program("lockstep"), "train", str(EXAMPLES / "digits-cnn.toml"), "--run", folder, "--device", "cuda",
+               "--quiet"]
     for setting in settings:
         command += ["--set", setting]
     if workers > 1:
         command = ["mpirun", "-n", str(workers), "--bind-to", "none"] + command
-    return session.run("tests", command, 60)
+    return session.run("tests", command, 30)
 
 
 def summary_of(folder):
@@ -122,7 +123,7 @@ def same_bits(session, folder, precision):
     hashes = {}
     for workers in (1, 2, 4):
         place = os.path.join(folder, "%s-%d" % (precision, workers))
-        finished = run_of(session, place, workers, "cuda",
+        finished = run_of(session, place, workers,
                           ["train.steps=20", "evaluate.every=0", "run.share_gpu=true", 'train.precision="%s"' % precision])
         summary = summary_of(place)
         if finished.code != 0 or summary.get("device") != "cuda":
@@ -133,31 +134,29 @@ def same_bits(session, folder, precision):
                 wanted="1 hash", ok=len(set(hashes.values())) == 1)
 
 
-def checkpoint_moves(session, folder):
-    for first, second in (("cuda", "cpu"), ("cpu", "cuda")):
-        place = os.path.join(folder, first + "-first")
-        name = "checkpoint from %s to %s" % (first, second)
-        begun = run_of(session, place, 1, first, ["train.steps=10", "evaluate.every=0"])
-        ended = run_of(session, place, 1, second, ["train.steps=20", "evaluate.every=0"], ["--resume"])
-        for finished in (begun, ended):
-            if finished.code != 0:
-                return session.failed("tests", name, finished.said())
-        summary = summary_of(place)
-        session.row("tests", name, "step %s on %s" % (summary.get("steps"), summary.get("device")), wanted="step 20",
-                    ok=summary.get("steps") == 20 and summary.get("device") == second)
+def program_test(session, limit):
+    begin = time.monotonic()
+    command = ["bash", str(SOURCE / "tests" / "launcher" / "gpu_test.sh"), session.program("lockstep"), str(SOURCE)]
+    finished = session.run("tests", command, limit)
+    session.row("tests", "gpu_test.sh", "passed" if finished.code == 0 else finished.said(),
+                peer="%.0f s" % (time.monotonic() - begin), wanted="passed", ok=finished.code == 0)
 
 
 def run(session, limit):
-    begin = time.monotonic()
-    for number, (program, shards) in enumerate(PROGRAMS.items()):
-        suite = Suite(session, program, begin + limit * (0.5, 0.75)[number])
+    suite = Suite(session, "gpu_op_test", time.monotonic() + 0.75 * limit)
+    program = session.program("lockstep")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        waiting = []
         if suite.path is None:
-            session.failed("tests", program, "not in the build")
+            session.failed("tests", "gpu_op_test", "not in the build")
         else:
-            suite.run(shards)
-    if session.program("lockstep") is None:
-        return session.failed("tests", "lockstep", "not in the build")
-    with tempfile.TemporaryDirectory() as folder:
-        for precision in ("f32", "bf16"):
-            same_bits(session, folder, precision)
-        checkpoint_moves(session, folder)
+            waiting.append(pool.submit(suite.run, SHARDS))
+        if program is None:
+            session.failed("tests", "lockstep", "not in the build")
+        else:
+            waiting.append(pool.submit(program_test, session, 0.85 * limit))
+        for one in waiting:
+            one.result()
+    if program is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            same_bits(session, folder, "bf16")

@@ -11,12 +11,13 @@ import shlex
 import signal
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 
 
 # What is printed; everything is in OUT.
-MOST_NOTES = 30
+MOST_NOTES = 20
 MOST_DETAILS = 40
 
 
@@ -44,7 +45,7 @@ class Finished:
         if self.code is None:
             return "out of time after %.0f s" % self.seconds
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return "exit %d: %s" % (self.code, lines[-1][:100] if lines else "no output")
+        return "exit %d: %s" % (self.code, lines[-1] if lines else "no output")
 
 
 def unpacked(build, out):
@@ -82,7 +83,8 @@ class Session:
         self.own_env = dict(os.environ)  # of programs that are not the build's
         self.begin = time.monotonic()
         self.end = self.begin + seconds
-        self.rows, self.notes, self.running = [], [], set()
+        self.rows, self.notes, self.running, self.beside = [], [], set(), []
+        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="gpu-check-"))
         self.lock = threading.Lock()
 
     def left(self):
@@ -118,6 +120,24 @@ class Session:
             finished.seconds))
         return finished
 
+    def start_beside(self, part, command, limit, env=None):
+        """Runs the command beside what follows, until settle()."""
+        thread = threading.Thread(target=self.run, args=(part, command, limit, env), daemon=True)
+        thread.start()
+        self.beside.append(thread)
+
+    def settle(self, limit):
+        """Waits for what runs beside, then ends it: before anything is timed."""
+        end = time.monotonic() + limit
+        for thread in self.beside:
+            thread.join(max(0.0, end - time.monotonic()))
+        if any(thread.is_alive() for thread in self.beside):
+            self.note("what ran beside the tests was not done in time and was ended")
+            self.stop_all()
+        for thread in self.beside:
+            thread.join(5)
+        self.beside = []
+
     @staticmethod
     def stop(process):
         try:
@@ -135,7 +155,7 @@ class Session:
             file.write("== at %.1f s\n%s\n" % (time.monotonic() - self.begin, text))
 
     def row(self, part, name, value, **more):
-        row = Row(part, name, value, **more)
+        row = Row(part, name, value[:100], **more)
         with self.lock:
             self.rows.append(row)
             with open(self.out / "results.jsonl", "a") as file:
@@ -144,10 +164,10 @@ class Session:
     def failed(self, part, name, why):
         self.row(part, name, why, wanted="to run", ok=False)
 
-    def note(self, text):
-        """A line above the table."""
+    def note(self, text, detail=False):
+        """A line above the table; a detail is not printed."""
         with self.lock:
-            self.notes.append(text)
+            self.notes.append((text, detail))
 
     def missed(self):
         return [row for row in self.rows if row.ok is False]
@@ -172,7 +192,7 @@ class Session:
         lines.append("%d rows, %d as wanted, %d MISSED, %.0f s%s" % (
             len(self.rows), sum(row.ok is True for row in self.rows), len(self.missed()), time.monotonic() - self.begin,
             "" if everything else "; all rows are in " + str(self.out / "table.txt")))
-        kept = self.notes if everything else self.notes[:MOST_NOTES]
-        if len(self.notes) > len(kept):
-            kept = kept + ["... and %d more: see table.txt" % (len(self.notes) - len(kept))]
+        kept = [text if everything else text[:200] for text, detail in self.notes if everything or not detail]
+        if not everything and len(kept) > MOST_NOTES:
+            kept[MOST_NOTES:] = ["... and %d more: see table.txt" % (len(kept) - MOST_NOTES)]
         return "\n".join(kept + lines)
