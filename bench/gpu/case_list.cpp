@@ -7,8 +7,8 @@
 namespace lockstep::bench {
 namespace {
 
-// Without the tensor cores, products and convolutions beyond this take long and tell nothing more.
-constexpr double kMostFlopsOfF32 = 4e10;
+// Without the tensor cores, products beyond this take long and tell nothing more.
+constexpr double kMostFlopsOfF32 = 2e11;
 
 const char* name_of(CaseGroup group) {
   switch (group) {

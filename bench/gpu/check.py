@@ -12,8 +12,8 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from session import Session  # noqa: E402
 
-# Parts in their order, and the seconds that each may take at most.
-PARTS = {"tests": 110, "sanitizer": 95, "kernels": 115, "training": 200}
+# Parts in their order, and the seconds that each may take at most; the last takes what is left.
+PARTS = {"tests": 105, "sanitizer": 85, "kernels": 115, "training": 330}
 TIMED = {"kernels", "training"}  # nothing may run beside these
 
 
@@ -32,16 +32,14 @@ if count.value == 0: raise SystemExit("the driver sees none")
 
 
 def describe(session):
-    """Which machine and libraries these are, in machine.log."""
-    for command in (["nvidia-smi"], [session.program("lockstep"), "doctor"], ["lscpu"],
-                    [sys.executable, "-c", "import torch; print('PyTorch', torch.__version__, torch.version.cuda, "
-                     "torch.backends.cudnn.version(), torch.cuda.get_device_name(0))"]):
-        if command[0] is None:
-            continue
-        try:
-            session.run("machine", command, 30, session.own_env if command[0] == sys.executable else None)
-        except OSError as error:
-            session.log("machine", "%s: %s" % (command[0], error))
+    """Which machine and libraries these are, in machine.log; beside the first part."""
+    session.start_beside("machine", ["nvidia-smi"], 60)
+    session.start_beside("machine", ["lscpu"], 60)
+    if session.program("lockstep") is not None:
+        session.start_beside("machine", [session.program("lockstep"), "doctor"], 60)
+    script = ("import torch; print('PyTorch', torch.__version__, 'CUDA', torch.version.cuda, 'cuDNN', "
+              "torch.backends.cudnn.version(), torch.cuda.get_device_name(0))")
+    session.start_beside("machine", [sys.executable, "-c", script], 60, session.own_env)
 
 
 def read_arguments():
@@ -68,7 +66,9 @@ def main():
         print("gpu_check: no GPU on this machine (%s): nothing was run" % why)
         return 77
 
-    def finish(*_):
+    def finish(number=None, _=None):
+        if number is not None:
+            session.failed("gpu_check", "gpu_check", "cut off by signal %d" % number)
         session.stop_all()
         (session.out / "table.txt").write_text(session.table() + "\n")
         print(session.table(everything=False), flush=True)

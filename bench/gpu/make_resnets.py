@@ -92,7 +92,7 @@ def resnet18():
 
 
 def resnet50():
-    out = Writer(HEAD.format(title="ResNet-50, as torchvision's.", data="images-224.h5", steps=60, batch=256))
+    out = Writer(HEAD.format(title="ResNet-50, as torchvision's.", data="images-224.h5", steps=40, batch=256))
     out.convolution(64, 7, 2)
     out.normalization()
     out.layer("relu")

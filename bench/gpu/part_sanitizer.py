@@ -14,15 +14,26 @@ AT_ONCE = 6
 CLEAN = re.compile(r"========= (ERROR SUMMARY: 0 errors|RACECHECK SUMMARY: 0 hazards)")
 
 
-def sanitizer():
+def path_of_sanitizer():
     return shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
 
 
-def sanitized(session, tool, port, command, limit):
-    options = ["--tool", tool, "--error-exitcode", "99", "--print-limit", "5", "--base-port", str(port)]
-    if tool == "racecheck":
-        options += ["--racecheck-report", "analysis"]
-    return session.run("sanitizer", [sanitizer(), *options, *command], limit)
+class Sanitizer:
+    """compute-sanitizer as installed; versions differ in the names of options."""
+
+    def __init__(self, session, path):
+        self.session, self.path = session, path
+        known = session.run("sanitizer", [path, "--help"], 20).output
+        self.port = "--port" if "--port " in known else "--base-port"
+        # Codes of calls are checked by the program itself, and libraries try what may fail.
+        wanted = {"--error-exitcode": "99", "--print-limit": "5", "--check-exit-code": "no", "--report-api-errors": "no",
+                  "--target-processes": "application-only"}
+        self.options = [word for option, value in wanted.items() if option in known for word in (option, value)]
+
+    def run(self, tool, number, command, limit):
+        """`number` tells apart what runs at the same time: each needs ports of its own."""
+        options = ["--tool", tool, self.port, str(50000 + 16 * number), *self.options]
+        return self.session.run("sanitizer", [self.path, *options, *command], limit)
 
 
 def first_error(output):
@@ -36,7 +47,7 @@ def verdict(finished):
     if finished.code == 99 or re.search(r"SUMMARY: [1-9]\d* (error|hazard)", finished.output):
         return "errors"
     if finished.code is None:
-        return "errors" if "========= Error" in finished.output else "partial"
+        return "errors" if re.search(r"========= (Error|Invalid|Race|Barrier)", finished.output) else "partial"
     return "clean" if finished.code == 0 and CLEAN.search(finished.output) else "failed"
 
 
@@ -73,9 +84,11 @@ def jobs_of(session, folder):
 
 
 def run(session, limit):
-    if sanitizer() is None:
+    path = path_of_sanitizer()
+    if path is None:
         return session.failed("sanitizer", "compute-sanitizer", "not found")
     end = time.monotonic() + limit
+    sanitizer = Sanitizer(session, path)
     with tempfile.TemporaryDirectory() as folder:
         jobs = jobs_of(session, folder)
         results = {}
@@ -84,7 +97,7 @@ def run(session, limit):
             number, (name, tool, command) = item
             left = end - time.monotonic()
             if left > 3:
-                results[number] = sanitized(session, tool, 54000 + 16 * number, command, left)
+                results[number] = sanitizer.run(tool, number, command, left)
 
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(one, enumerate(jobs)))

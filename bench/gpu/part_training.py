@@ -75,7 +75,7 @@ def our_throughput(session, network, end):
         if limit < 3:
             session.failed("training", "%s %s" % (network, name), "out of time")
             continue
-        settings = ['train.precision="%s"' % precision, "run.time_limit=12"] + more
+        settings = ['train.precision="%s"' % precision, "run.time_limit=10"] + more
         summary, lines, finished = train(session, network, settings, limit)
         if summary is None:
             why = finished.said() if finished.code not in (0, 75) else "it did not compute on the GPU"
@@ -94,7 +94,7 @@ def our_throughput(session, network, end):
 
 def torch_throughput(session, network, limit):
     """Best (samples a second, mode) by precision."""
-    command = torch_command(network, "--compile", ",".join(COMPILED[network]), "--seconds", "0.6")
+    command = torch_command(network, "--compile", ",".join(COMPILED[network]), "--seconds", "0.5")
     finished = session.run("training", command, limit, torch_environment(session))
     best, modes = {}, {}
     for text in finished.output.splitlines():
@@ -152,9 +152,9 @@ def run(session, limit):
     for network in ("tiny-linear", "tiny-mlp"):
         overhead(session, network, end)
     # What is asked for most comes first; each gets its part of the time that is left.
-    networks = ["resnet50", "mlp", "keras-cnn", "resnet18"]
-    for number, network in enumerate(networks):
-        part = (end - time.monotonic()) / (len(networks) - number)
+    shares = {"resnet50": 2, "mlp": 1, "keras-cnn": 1, "resnet18": 1.2}
+    for number, network in enumerate(shares):
         begin = time.monotonic()
-        ours = our_throughput(session, network, begin + 0.6 * part)
+        part = (end - begin) * shares[network] / sum(list(shares.values())[number:])
+        ours = our_throughput(session, network, begin + 0.5 * part)
         compare(session, network, ours, torch_throughput(session, network, max(5, begin + part - time.monotonic())))

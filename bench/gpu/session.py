@@ -85,7 +85,7 @@ class Session:
         self.end = self.begin + seconds
         self.rows, self.notes, self.running, self.beside = [], [], set(), []
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="gpu-check-"))
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal may come while the main thread has it
 
     def left(self):
         return max(0.0, self.end - time.monotonic())
@@ -100,9 +100,13 @@ class Session:
         """Runs the command, with the build's environment unless another is given, for `limit` seconds at most."""
         begin = time.monotonic()
         limit = min(limit, self.left())
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                   env=self.env if env is None else env, start_new_session=True, text=True,
-                                   errors="replace")
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                       env=self.env if env is None else env, start_new_session=True, text=True,
+                                       errors="replace")
+        except OSError as error:
+            self.log(part, str(error))
+            return Finished(127, str(error), 0.0)
         with self.lock:
             self.running.add(process)
         try:
