@@ -24,7 +24,9 @@ std::vector<std::byte> block_with(const Make& make) {
   return out;
 }
 
-std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + 255) / 256 * 256;
+}
 
 }  // namespace
 
@@ -32,10 +34,12 @@ Gpu open_gpu(bool tf32) {
   const std::string module = gpu_module_path();
   std::string why;
   const GpuBackend* backend = open_gpu_module(module, why);
-  if (backend == nullptr || backend->device_count(why) == 0) environment_failed("there is no GPU: ", why);
+  if (backend == nullptr || backend->device_count(why) == 0)
+    environment_failed("there is no GPU: ", why);
   Gpu out{backend->make_device(0, {.tf32 = tf32}), {}};
   using Register = void(KernelRegistry*);
-  reinterpret_cast<Register*>(find_in_gpu_module(module, "lockstep_register_cuda_kernels"))(&out.kernels);
+  reinterpret_cast<Register*>(find_in_gpu_module(module, "lockstep_register_cuda_kernels"))(
+      &out.kernels);
   return out;
 }
 
@@ -47,7 +51,9 @@ const std::vector<std::byte>& Filler::block_of(DType dtype, std::int64_t bound, 
     const float u = random.uniform(0, 0, static_cast<std::uint64_t>(i));
     return positive ? 0.5f + u : 2 * u - 1;
   };
-  const auto integer = [&](std::int64_t i) { return random.below(bound, 1, static_cast<std::uint64_t>(i)); };
+  const auto integer = [&](std::int64_t i) {
+    return random.below(bound, 1, static_cast<std::uint64_t>(i));
+  };
   switch (dtype) {
     case DType::kF32:
       return block = block_with<float>(floating);
@@ -79,7 +85,8 @@ void Filler::fill(std::byte* to, const TensorType& type, std::int64_t bound, boo
 Buffers::Buffers(Device& device, Filler& filler, const KernelCase& c) {
   const std::vector<TensorType> outputs = c.op->infer(c.inputs);
   const Traits traits = c.op->traits();
-  const bool overwrites = traits.mutates != 0;  // then output j has the memory of the j-th overwritten input
+  const bool overwrites =
+      traits.mutates != 0;  // then output j has the memory of the j-th overwritten input
   std::size_t bytes = 0;
   for (const TensorType& type : c.inputs) bytes += aligned(type.bytes());
   for (const TensorType& type : outputs) bytes += overwrites ? 0 : aligned(type.bytes());
@@ -95,7 +102,8 @@ Buffers::Buffers(Device& device, Filler& filler, const KernelCase& c) {
     std::vector<void*> in, out;
     for (std::size_t i = 0; i < c.inputs.size(); ++i) {
       std::byte* at = take(c.inputs[i]);
-      filler.fill(at, c.inputs[i], c.integer_bound, std::ranges::find(c.positive, static_cast<int>(i)) != c.positive.end());
+      filler.fill(at, c.inputs[i], c.integer_bound,
+                  std::ranges::find(c.positive, static_cast<int>(i)) != c.positive.end());
       in.push_back(at);
       if (traits.overwrites(i)) out.push_back(at);
     }

@@ -20,12 +20,13 @@ struct Gpu {
 // GPU 0, by the module of this build. Throws failed environment where there is none.
 Gpu open_gpu(bool tf32);
 
-// Fills memory of the device with random elements: a block of them again and again, as they take long to draw.
+// Fills memory of the device with random elements: a block of them again and again, as they take
+// long to draw.
 class Filler {
  public:
   explicit Filler(Device& device) : device_(device) {}
-  // Floating elements are in [-1, 1), or in [0.5, 1.5) where they are to be positive; i64 ones count from 0, other
-  // integers are in [0, bound).
+  // Floating elements are in [-1, 1), or in [0.5, 1.5) where they are to be positive; i64 ones
+  // count from 0, other integers are in [0, bound).
   void fill(std::byte* to, const TensorType& type, std::int64_t bound, bool positive);
 
  private:
@@ -35,7 +36,8 @@ class Filler {
   std::map<std::tuple<DType, std::int64_t, bool>, std::vector<std::byte>> blocks_;
 };
 
-// Several sets of the inputs and outputs of a case: so many that the cache does not hold what a launch reads.
+// Several sets of the inputs and outputs of a case: so many that the cache does not hold what a
+// launch reads.
 class Buffers {
  public:
   Buffers(Device& device, Filler& filler, const KernelCase& c);

@@ -7,7 +7,8 @@
 namespace lockstep::bench {
 namespace {
 
-// Without the tensor cores, products beyond this take long and tell nothing more.
+// Without the tensor cores, products beyond this take long and tell nothing more; of the
+// convolutions those of one pixel are left out.
 constexpr double kMostFlopsOfF32 = 2e11;
 
 const char* name_of(CaseGroup group) {
@@ -21,7 +22,9 @@ const char* name_of(CaseGroup group) {
   }
 }
 
-double flops(const KernelCase& c) { return c.op->flops(c.inputs, c.op->infer(c.inputs)); }
+double flops(const KernelCase& c) {
+  return c.op->flops(c.inputs, c.op->infer(c.inputs));
+}
 
 double least_bytes(const KernelCase& c) {
   double bytes = c.more_bytes;
@@ -43,8 +46,9 @@ std::vector<KernelCase> cases_of(const std::string& precision) {
   std::vector<KernelCase> out;
   const auto add = [&](std::vector<KernelCase> more) {
     for (KernelCase& c : more) {
-      const bool slow = precision == "f32" && c.group != CaseGroup::kBandwidth && flops(c) > kMostFlopsOfF32;
-      if (!slow) out.push_back(std::move(c));
+      const bool slow = c.group == CaseGroup::kProduct && flops(c) > kMostFlopsOfF32;
+      const bool small = c.group == CaseGroup::kConvolution && c.numbers.at("kernel") == 1;
+      if (precision != "f32" || !(slow || small)) out.push_back(std::move(c));
     }
   };
   if (precision != "tf32") add(bandwidth_cases(data));
@@ -101,7 +105,8 @@ Json described(const ListedCase& listed) {
     Json out = Json::array();
     for (const TensorType& type : types) {
       const auto dims = type.shape.dims();
-      out.push_back({lockstep::name_of(type.dtype), std::vector<std::int64_t>(dims.begin(), dims.end())});
+      out.push_back(
+          {lockstep::name_of(type.dtype), std::vector<std::int64_t>(dims.begin(), dims.end())});
     }
     return out;
   };
@@ -118,6 +123,8 @@ Json described(const ListedCase& listed) {
           {"flops", flops(c)}};
 }
 
-void print(const Json& line) { std::cout << line.dump() << std::endl; }
+void print(const Json& line) {
+  std::cout << line.dump() << std::endl;
+}
 
 }  // namespace lockstep::bench

@@ -1,4 +1,5 @@
-// Which cases a program of this folder was asked for, and how it tells of them: one JSON object a line.
+// Which cases a program of this folder was asked for, and how it tells of them: one JSON object a
+// line.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -19,9 +20,9 @@ struct ListedCase {
 
 // Options of the command line.
 struct CaseChoice {
-  bool list = false;                 // --list: tell of the cases only
+  bool list = false;                  // --list: tell of the cases only
   std::string only, precision, name;  // --only GROUP, --precision WORD, --name PART; empty: all
-  int first = 0;                     // --first NUMBER: leave out those before
+  int first = 0;                      // --first NUMBER: leave out those before
 };
 
 // Throws bad_input.

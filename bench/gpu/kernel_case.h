@@ -21,12 +21,13 @@ struct KernelCase {
   std::string name;  // what the table calls it, without sizes: "batch_norm + relu"
   std::shared_ptr<const Op> op;
   std::vector<TensorType> inputs;
-  // Bytes that have to move beyond each input read once and each output written once; negative where parts of an
-  // input are not read.
+  // Bytes that have to move beyond each input read once and each output written once; negative
+  // where parts of an input are not read.
   double more_bytes = 0;
   std::int64_t integer_bound = 1000;  // integer inputs are in [0, integer_bound)
-  std::vector<int> positive = {};     // inputs whose elements are positive: variances, second moments
-  // What the programs that time the same elsewhere have to know: strides, padding; rows, columns, inner, ...
+  std::vector<int> positive = {};  // inputs whose elements are positive: variances, second moments
+  // What the programs that time the same elsewhere have to know: strides, padding; rows, columns,
+  // inner, ...
   std::map<std::string, std::int64_t> numbers = {};
 };
 

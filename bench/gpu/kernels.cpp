@@ -1,10 +1,13 @@
-// Times single kernels of the GPU's module, by replays of recordings of many launches over buffers that no cache holds.
+// Times single kernels of the GPU's module, by replays of recordings of many launches over buffers
+// that no cache holds.
 //
-//   lockstep_gpu_kernels [--list] [--only bandwidth|product|convolution] [--precision f32|bf16|tf32] [--name PART]
+//   lockstep_gpu_kernels [--list] [--only bandwidth|product|convolution] [--precision
+//   f32|bf16|tf32] [--name PART]
 //                        [--first NUMBER]
 //
-// Prints the rate of copies and then a line for each case (bench/gpu/case_list.h) with the seconds of a launch, or with
-// "error". Exit code 3: a case left the GPU unusable for this process; another one can go on behind it with --first.
+// Prints the rate of copies and then a line for each case (bench/gpu/case_list.h) with the seconds
+// of a launch, or with "error". Exit code 3: a case left the GPU unusable for this process; another
+// one can go on behind it with --first.
 // --list needs no GPU.
 #include <cstdio>
 #include <cstdlib>
@@ -17,7 +20,8 @@
 namespace lockstep::bench {
 namespace {
 
-// What a copy in the device's memory reaches, bytes read and bytes written counted: the limit of all that moves bytes.
+// What a copy in the device's memory reaches, bytes read and bytes written counted: the limit of
+// all that moves bytes.
 void time_copies(Device& device, Filler& filler) {
   constexpr std::int64_t kBytes = std::int64_t{1} << 30;
   const Memory from = device.allocate(kBytes), to = device.allocate(kBytes);
@@ -45,7 +49,8 @@ void time_case(const Gpu& gpu, Filler& filler, const KernelCase& c, Json& line) 
   line["kernel"] = kernel.name;
   check_input(!kernel.on_host, "the kernel computes on the host");
   const Buffers buffers(device, filler, c);
-  const Memory workspace = device.allocate(kernel.workspace_bytes, MemoryKind::kPrivate, "workspace of a benchmark");
+  const Memory workspace =
+      device.allocate(kernel.workspace_bytes, MemoryKind::kPrivate, "workspace of a benchmark");
   void* stream = device.stream(StreamKind::kCompute);
   const LaunchTime time = time_launches(device, buffers.sets(), [&](std::int64_t i) {
     kernel.run(buffers.launch(i, workspace.data(), stream));
@@ -54,7 +59,8 @@ void time_case(const Gpu& gpu, Filler& filler, const KernelCase& c, Json& line) 
   line["spread"] = time.spread;
 }
 
-void time_cases(const std::string& precision, const std::vector<ListedCase>& cases, bool with_copies) {
+void time_cases(const std::string& precision, const std::vector<ListedCase>& cases,
+                bool with_copies) {
   const Gpu gpu = open_gpu(precision == "tf32");
   Filler filler(*gpu.device);
   if (with_copies) time_copies(*gpu.device, filler);

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 aten = torch.ops.aten
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "i32": torch.int32, "i64": torch.int64, "u8": torch.uint8}
 CACHE_BYTES, MOST_SETS, MOST_CALLS = 192 << 20, 64, 512
-RECORDING_SECONDS, SAMPLE_SECONDS, SAMPLES = 1e-3, 6e-3, 5
+RECORDING_SECONDS, SAMPLE_SECONDS, SAMPLES = 1e-3, 4e-3, 5
 
 
 class Case:

@@ -15,13 +15,15 @@ struct LaunchTime {
 
 struct TimerOptions {
   int samples = 5;
-  double sample_seconds = 6e-3;     // of each, about
+  double sample_seconds = 4e-3;     // of each, about
   double recording_seconds = 1e-3;  // of one replay, about: long beside its launch
 };
 
-// `launch(i)` queues launch i on the compute stream, and is called with i = 0, 1, ...: it takes another set of buffers for
-// each i modulo `sets`, so that the cache holds nothing of what a launch reads.
-LaunchTime time_launches(Device& device, std::int64_t sets, const std::function<void(std::int64_t)>& launch,
+// `launch(i)` queues launch i on the compute stream, and is called with i = 0, 1, ...: it takes
+// another set of buffers for each i modulo `sets`, so that the cache holds nothing of what a launch
+// reads.
+LaunchTime time_launches(Device& device, std::int64_t sets,
+                         const std::function<void(std::int64_t)>& launch,
                          const TimerOptions& options = {});
 
 // How many sets of buffers of `bytes` each there have to be.

@@ -106,12 +106,12 @@ def summarise(session, group, precision, ratios, failed):
 
 def run(session, limit):
     begin = time.monotonic()
-    lines = our_times(session, begin + 0.45 * limit)
+    lines = our_times(session, begin + 0.5 * limit)
     copies = [line for line in lines if line["group"] == "copy"]
     cases = [line for line in lines if line["group"] != "copy"]
     if not cases:
         return
-    best = best_products(session, 0.3 * limit)
+    best = best_products(session, 0.25 * limit)
     torch = times_of_torch(session, cases, begin + limit - time.monotonic())
     rate = max((line["bytes"] / line["seconds"] for line in copies), default=None)
     for line in copies:
