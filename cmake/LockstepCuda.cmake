@@ -59,6 +59,9 @@ if(LOCKSTEP_HAS_CUDA)
   target_compile_options(lockstep_cuda PRIVATE
     "$<$<COMPILE_LANGUAGE:CXX>:${LOCKSTEP_COMPILE_FLAGS}>"
     "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xcompiler=${flags}$<$<BOOL:${LOCKSTEP_WERROR}>: -Werror=all-warnings -Xcompiler=-Werror>>")
+  list(JOIN LOCKSTEP_CUDA_ARCHITECTURES "," architectures)
+  target_compile_definitions(lockstep_cuda PRIVATE
+    "$<$<COMPILE_LANGUAGE:CXX>:LOCKSTEP_CUDA_ARCHITECTURES=\"${architectures}\">")
   target_include_directories(lockstep_cuda SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
   target_link_libraries(lockstep_cuda PRIVATE lockstep_flags CUDA::cudart_static CUDA::cublasLt ${CUDNN_LIBRARY})
 endif()

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "core/device/gpu_module.h"
 #include "launcher/environment.h"
 #include "launcher/launch_options.h"
 
@@ -28,6 +29,10 @@ using Tell = std::function<void(const Finding&)>;
 
 // This machine and the libraries of this program.
 void examine_machine(const Tell& tell);
+
+// The GPUs that the program sees, the libraries of the module, and which GPUs reach each other. `nccl`: its version, empty where the
+// module has none. (What a machine without any is told is part of examine_machine.)
+void examine_gpus(const GpuBackend& backend, const std::string& nccl, const Tell& tell);
 
 // mpirun, and an exchange between two workers that it starts here. False where they cannot be
 // started.

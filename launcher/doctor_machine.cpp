@@ -16,6 +16,7 @@
 #include "core/base/machine.h"
 #include "core/device/cpu_device.h"
 #include "core/device/gpu_module.h"
+#include "dist/gpu_exchange.h"
 #include "launcher/doctor.h"
 #include "launcher/hosts.h"
 #include "launcher/mpirun.h"
@@ -97,19 +98,17 @@ Finding look_at_shared_memory() {
   return {Verdict::kOk, "shared memory", "memory files can be shared"};
 }
 
-Finding look_at_gpu() {
+void look_at_gpus(const Tell& tell) {
   std::string why;
-  if (!has_gpu_driver(why)) return {Verdict::kOk, "GPU", "none is used: " + why};
-  const GpuBackend* backend = open_gpu_module(gpu_module_path(), why);
-  if (backend == nullptr && std::filesystem::exists(gpu_module_path())) {
-    return {Verdict::kWarning, "GPU", "none can be used: " + why,
-            "build or install all of Lockstep again, or go on with the CPU"};
+  if (!has_gpu_driver(why)) return tell({Verdict::kOk, "GPU", "none is used: " + why});
+  const std::string module = gpu_module_path();
+  const GpuBackend* backend = open_gpu_module(module, why);
+  if (backend == nullptr && std::filesystem::exists(module)) {
+    return tell({Verdict::kWarning, "GPU", "none can be used: " + why,
+                 "build or install all of Lockstep again, or go on with the CPU"});
   }
-  const int count = backend == nullptr ? 0 : backend->device_count(why);
-  if (count == 0) return {Verdict::kOk, "GPU", "none is used: " + why};
-  std::string versions;
-  for (const auto& [library, version] : backend->libraries()) versions += text(", ", library, ' ', version);
-  return {Verdict::kOk, "GPU", text(count, " found", versions)};
+  if (backend == nullptr || backend->device_count(why) == 0) return tell({Verdict::kOk, "GPU", "none is used: " + why});
+  examine_gpus(*backend, nccl_version(module), tell);
 }
 
 }  // namespace
@@ -149,7 +148,7 @@ void examine_machine(const Tell& tell) {
   getrlimit(RLIMIT_NOFILE, &files);
   tell(judge_open_files(files.rlim_cur));
   tell({Verdict::kOk, "libraries", text(cpu_library(), ", HDF5 ", hdf5_version())});
-  tell(look_at_gpu());
+  look_at_gpus(tell);
 }
 
 }  // namespace lockstep

@@ -30,6 +30,8 @@ class CudaBackend final : public GpuBackend {
             {"cuDNN", library_version(cudnnGetVersion())}};
   }
 
+  std::string architectures() const override { return LOCKSTEP_CUDA_ARCHITECTURES; }
+
   int device_count(std::string& why) const override {
     int count = 0;
     const cudaError_t code = cudaGetDeviceCount(&count);

@@ -2,11 +2,36 @@
 
 #include <dlfcn.h>
 
+#include <charconv>
 #include <filesystem>
+#include <sstream>
 
 #include "core/base/error.h"
 
 namespace lockstep {
+
+namespace {
+
+bool architecture_runs_on(const std::string& architecture, int capability) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(architecture.data(), architecture.data() + architecture.size(), number);
+  if (error != std::errc()) return true;  // "native", "all": not known here
+  const std::string kind(end, architecture.data() + architecture.size());
+  if (kind.starts_with("a")) return number == capability;  // "90a": for that one only
+  const bool own_code = kind != "-virtual" && number / 10 == capability / 10 && number <= capability;
+  const bool ptx = kind != "-real" && number <= capability;
+  return own_code || ptx;
+}
+
+}  // namespace
+
+bool is_compiled_for(const std::string& architectures, int major, int minor) {
+  std::istringstream in(architectures);
+  for (std::string one; std::getline(in, one, ',');) {
+    if (architecture_runs_on(one, 10 * major + minor)) return true;
+  }
+  return false;
+}
 
 bool has_gpu_driver(std::string& why) {
   if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) != nullptr) return true;

@@ -38,6 +38,8 @@ class GpuBackend {
   virtual int version() const = 0;
   // Names and versions of the driver and the libraries: {"driver", "13.0"}, {"CUDA", "13.0"}, {"cuDNN", "9.19.0"}, ...
   virtual std::vector<std::pair<std::string, std::string>> libraries() const = 0;
+  // What its kernels are compiled for, as CMake names it, with commas: "80-real,90-real,100". For is_compiled_for().
+  virtual std::string architectures() const = 0;
   // Number of GPUs; 0 with the reason in `why` where there is none that can be used.
   virtual int device_count(std::string& why) const = 0;
   // REQUIRES for these: 0 <= index < device_count().
@@ -46,6 +48,10 @@ class GpuBackend {
   virtual bool peer_access(int from, int to) const = 0;
   virtual std::unique_ptr<Device> make_device(int index, const GpuOptions& options) const = 0;
 };
+
+// Whether what is compiled for those architectures runs on GPUs of that compute capability: as their own code, which runs on
+// later ones of the same major number too, or as PTX, which the driver translates for any later one.
+bool is_compiled_for(const std::string& architectures, int major, int minor);
 
 // Whether this machine has a driver for GPUs at all; else the reason is in `why`. Costs next to nothing.
 bool has_gpu_driver(std::string& why);
