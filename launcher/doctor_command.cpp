@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "launcher/commands.h"
 #include "launcher/doctor.h"
+#include "launcher/gpu_count.h"
 #include "launcher/hosts.h"
 #include "launcher/mpirun.h"
 
@@ -28,6 +29,10 @@ std::string to_line(const Finding& finding, bool in_color) {
 }
 
 int run_command(const DoctorCommand& command, const ProgramContext& context) {
+  if (command.gpus) {
+    std::printf("%s\n", to_line(gpus_here()).c_str());
+    return kExitDone;
+  }
   const Environment& environment = context.environment;
   check_input(environment.world.launcher.empty(), "doctor: ", environment.world.launcher,
               " has started this already, and doctor starts mpirun itself; start it alone");

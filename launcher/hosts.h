@@ -4,7 +4,7 @@
 //   file := line*                   line := NAME [":" WORKERS | "slots=" WORKERS] ["#" comment] |
 //   "#" comment
 //
-// A host without a number has one worker per core. The file is Open MPI's hostfile; a host that stands on several lines
+// A host without a number has one worker per GPU, or per core (launcher/gpu_count.h). The file is Open MPI's hostfile; a host that stands on several lines
 // without a number has a worker for each of them, as the files of PBS and LSF say it, and so have the others then.
 #pragma once
 
@@ -16,7 +16,7 @@ namespace lockstep {
 
 struct Host {
   std::string name;
-  int workers = 0;  // 0: one per core
+  int workers = 0;  // 0: no number was given
 };
 
 // Throws bad_input where the text is no list, or a host occurs twice.

@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "launcher/commands.h"
+#include "launcher/gpu_count.h"
 #include "launcher/host_check.h"
 #include "launcher/launched_run.h"
 #include "launcher/mpirun.h"
@@ -29,6 +30,20 @@ void check_hosts(const MpirunCall& call, const LaunchTarget& target,
   }
 }
 
+// One worker for each GPU where the command computes on GPUs and nobody has said how many, else one for each core. The hosts of a
+// Slurm job are not asked: its tasks count.
+void count_workers(const LaunchCommand& command, const Environment& environment, MpirunCall& call) {
+  if (call.hosts.empty()) {
+    if (call.allocated || call.workers > 0) return;
+    const bool on_gpus = choose_device(command.device).gpu != nullptr;
+    call.workers = on_gpus ? gpus_here().gpus : usable_cores();
+    return;
+  }
+  if (command.device == DeviceChoice::kCpu || (call.allocated && command.target.remote_shell.empty())) return;
+  call.hosts = with_workers_per_gpu(call.hosts, gpus_of(call.hosts, command.target, environment),
+                                    command.device == DeviceChoice::kCuda);
+}
+
 }  // namespace
 
 int run_command(const LaunchCommand& command, const ProgramContext& context) {
@@ -40,8 +55,8 @@ int run_command(const LaunchCommand& command, const ProgramContext& context) {
   call.allocated = !environment.allocation.empty();
   call.mpirun = find_mpirun(command.target, environment);
   mpirun_version(call.mpirun);
-  if (call.workers == 0 && call.hosts.empty() && !call.allocated) call.workers = usable_cores();
   check_hosts(call, command.target, environment);
+  count_workers(command, environment, call);
   if (command.dry_run) {
     std::vector<std::string> words = mpirun_words(call, command.target);
     words.push_back(path_of_program());

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "launcher/device_choice.h"
+
 namespace lockstep {
 
 // How mpirun is called.
@@ -18,18 +20,20 @@ struct LaunchTarget {
 
 struct LaunchCommand {
   LaunchTarget target;
-  std::int64_t workers = 0;  // 0: one per core
+  std::int64_t workers = 0;  // 0: one per GPU, or per core
   std::int64_t max_restarts = 0;
   std::int64_t restart_window = 3600;  // seconds in which there may be so many
   bool dry_run = false;
   bool verbose = false;              // all that mpirun says
   std::vector<std::string> command;  // "train", "digits.toml", ...: read without error
+  DeviceChoice device = DeviceChoice::kCpu;  // of the command
   bool trains = false;               // it is a training that writes: it can be resumed
   std::string run;                   // its run directory
 };
 
 struct DoctorCommand {
   LaunchTarget target;
+  bool gpus = false;  // only say how many GPUs there are here (launcher/gpu_count.h)
 };
 
 }  // namespace lockstep

@@ -10,8 +10,8 @@ namespace {
 
 void add_target(CommandLine& line) {
   line.add()("hosts", value("H1:N,H2:N"),
-             "hosts and their workers; without a number one per core; without hosts this machine, "
-             "or what Slurm gave");
+             "hosts and their workers; without a number one per GPU, or per core; without hosts this "
+             "machine, or what Slurm gave");
   line.add()("hostfile", value("FILE"), "the hosts, one a line: NAME slots=N");
   line.add()("mpirun", value("PATH"), "Open MPI's mpirun; without it the first one of PATH");
   line.add()("remote-shell", value("COMMAND"), "starts what runs on other hosts, instead of ssh");
@@ -52,7 +52,7 @@ Command parse_launch(const Arguments& given) {
                    "of them end,\nand starts a training again that failed. SIGINT, SIGTERM and SIGUSR1 "
                    "end a training with a\ncheckpoint; a second one ends it at once. The exit code is "
                    "that of the run.");
-  line.add()("workers,n", value("N"), "number of workers; without it one per core");
+  line.add()("workers,n", value("N"), "number of workers; without it one per GPU where the command computes on GPUs, else one per core");
   add_target(line);
   line.add()("max-restarts", value("R"),
              "start a training again that failed, from its last checkpoint, at most R times within "
@@ -79,7 +79,10 @@ Command parse_launch(const Arguments& given) {
   const auto* train = std::get_if<TrainCommand>(&inner);
   command.trains = train != nullptr && !train->dry_run;
   if (command.trains) command.run = run_directory_of(*train);
-  if (train == nullptr && !std::holds_alternative<EvaluateCommand>(inner) &&
+  const auto* evaluate = std::get_if<EvaluateCommand>(&inner);
+  if (train != nullptr) command.device = train->device;
+  if (evaluate != nullptr) command.device = evaluate->device;
+  if (train == nullptr && evaluate == nullptr &&
       !std::holds_alternative<BenchAllReduceCommand>(inner)) {
     line.refuse("'" + command.command[0] +
                 "' is done by one process; started with several are train, evaluate and bench");
@@ -99,8 +102,9 @@ Command parse_doctor(const Arguments& given) {
                    "exchange; with\nhosts, also at these. One line a check, with what to do; exit code 1 "
                    "where one failed.");
   add_target(line);
+  line.add()("gpus", "only say how many GPUs can be used here, in one line");
   if (auto help = line.parse(given)) return *help;
-  return DoctorCommand{target_of(line)};
+  return DoctorCommand{target_of(line), line.flag("gpus")};
 }
 
 }  // namespace lockstep

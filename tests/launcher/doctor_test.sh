@@ -28,6 +28,8 @@ says "this machine" 'exchange +two workers exchange 16 MiB at [0-9.]+ GB/s, 4 by
 says "this machine" '^ready'
 ! grep -q FAILED out || fail "this machine failed"
 
+"$lockstep" doctor --gpus | grep -Eq '^gpus ([1-9][0-9]*|0 .+)$' || fail "--gpus: $("$lockstep" doctor --gpus)"
+
 doctor "an unknown host" 1 --hosts localhost:1,no-such-host.invalid:1
 says "an unknown host" '^  FAILED   host no-such-host.invalid  its name is not known: .*; check --hosts'
 says "an unknown host" '^1 check failed, '

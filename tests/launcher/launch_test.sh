@@ -176,3 +176,23 @@ has_line "--dry-run" 'mpirun .*--bind-to none .*-n 3 .* train .*--run'
 has_line "--dry-run" '^ +rank +host +process +device +cores'
 test "$(grep -Ec '^ +[0-2]  .* cpu ' "$work/out")" = 3 || fail "--dry-run: no table"
 test ! -e "$work/dry" || fail "--dry-run wrote"
+
+# Hosts without a number are asked for their GPUs; one that does not know the question gets a worker per core.
+cat > "$work/agent" << 'END'
+#!/bin/sh
+case "$1 $2" in
+*a.invalid*doctor*) echo "Welcome"; echo "gpus 3" ;;
+*b.invalid*doctor*) echo "gpus 0 it has no driver" ;;
+*c.invalid*doctor*) echo "unexpected argument '--gpus'"; exit 2 ;;
+esac
+END
+chmod +x "$work/agent"
+hosts=(--hosts a.invalid,b.invalid,c.invalid,d.invalid:2 --remote-shell "$work/agent")
+launch "${hosts[@]}" --dry-run -- evaluate "$work/one"
+is_code "GPUs of hosts" 0
+has_line "GPUs of hosts" ' --host a.invalid:3,b.invalid:auto,c.invalid:auto,d.invalid:2 '
+launch "${hosts[@]}" --dry-run -- evaluate "$work/one" --device cpu
+has_line "no GPUs asked for" ' --host a.invalid:auto,b.invalid:auto,c.invalid:auto,d.invalid:2 '
+launch "${hosts[@]}" --dry-run -- evaluate "$work/one" --device cuda
+is_code "a host without GPUs" 2
+has_line "a host without GPUs" '^lockstep: launch: host b.invalid has no GPU that can be used: it has no driver; leave it out'

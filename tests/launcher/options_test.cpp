@@ -108,7 +108,10 @@ TEST(Options, LaunchReadsWhatItStarts) {
   const auto evaluate = parse<LaunchCommand>({"launch", "--", "evaluate", "runs/a"});
   EXPECT_EQ(evaluate.workers, 0);
   EXPECT_FALSE(evaluate.trains);
+  EXPECT_EQ(evaluate.device, DeviceChoice::kAuto);
   EXPECT_FALSE(parse<LaunchCommand>({"launch", "--", "train", "c.toml", "--dry-run"}).trains);
+  EXPECT_EQ(parse<LaunchCommand>({"launch", "--", "train", "c.toml", "--device", "cuda"}).device, DeviceChoice::kCuda);
+  EXPECT_EQ(parse<LaunchCommand>({"launch", "--", "bench", "allreduce"}).device, DeviceChoice::kCpu);
   EXPECT_TRUE(parse<ShowText>({"launch", "--", "train", "--help"}).text.starts_with("usage: lockstep train"));
 }
 
