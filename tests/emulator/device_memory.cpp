@@ -1,9 +1,11 @@
 #include "tests/emulator/device_memory.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <mutex>
 
@@ -28,6 +30,17 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kNearStack = 1 << 20;  // of the frames that are older than the one that asks
+
+// The end of this thread's stack, behind which memory of anybody may lie.
+const std::byte* end_of_stack() {
+  pthread_attr_t attributes;
+  void* begin = nullptr;
+  std::size_t bytes = 0;
+  require(pthread_getattr_np(pthread_self(), &attributes) == 0, "pthread_getattr_np failed");
+  pthread_attr_getstack(&attributes, &begin, &bytes);
+  pthread_attr_destroy(&attributes);
+  return static_cast<const std::byte*>(begin) + bytes;
+}
 
 std::size_t rounded_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -139,8 +152,9 @@ bool is_host_memory(const void* address) {
 #if defined(__SANITIZE_ADDRESS__)
   if (__sanitizer_get_ownership(address) != 0) return true;
 #endif
+  thread_local const std::byte* const end = end_of_stack();
   const auto* here = static_cast<const std::byte*>(__builtin_frame_address(0));
-  return within(&__executable_start, sbrk(0)) || within(here, here + kNearStack);
+  return within(&__executable_start, sbrk(0)) || within(here, std::min(here + kNearStack, end));
 }
 
 }  // namespace lockstep
