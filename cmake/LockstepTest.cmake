@@ -54,13 +54,15 @@ function(lockstep_device_test name)
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
 
-# lockstep_gpu_test(NAME): one program with the tests of all lockstep_device_test(... CUDA) so far, label gpu: a GPU is
+# lockstep_gpu_test(NAME): one program with the tests of all lockstep_device_test(... CUDA) since the one before, label gpu: a GPU is
 # set up once, and there is one file to take to a machine that has one (bench/gpu_check.sh). It takes --device as they do.
 function(lockstep_gpu_test name)
   get_property(tests GLOBAL PROPERTY LOCKSTEP_GPU_TESTS)
   get_property(libraries GLOBAL PROPERTY LOCKSTEP_GPU_TEST_LIBRARIES)
   list(REMOVE_DUPLICATES libraries)
   list(TRANSFORM tests REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>")
+  set_property(GLOBAL PROPERTY LOCKSTEP_GPU_TESTS)
+  set_property(GLOBAL PROPERTY LOCKSTEP_GPU_TEST_LIBRARIES)
   lockstep_test_program(${name} SOURCES ${tests} LIBRARIES ${libraries})
   if(LOCKSTEP_HAS_CUDA)
     add_dependencies(${name} lockstep_cuda)

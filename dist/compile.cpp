@@ -59,7 +59,7 @@ Pass Compiler::mixed_precision_pass() const {
 }
 
 Pass Compiler::fuse_pass() const {
-  return {"fuse", [](const Graph& graph) { return fuse(graph, fusion_patterns()); }, true};
+  return {"fuse", [this](const Graph& graph) { return fuse(graph, fusion_patterns(device_.kind())); }, true};
 }
 
 Pass Compiler::layout_pass() const {

@@ -86,11 +86,11 @@ std::vector<FusionPattern> room_fusions() {
   return patterns;
 }
 
-std::vector<FusionPattern> fusion_patterns() {
-  // Chains come last: they take what the other rooms leave.
+std::vector<FusionPattern> fusion_patterns(DeviceKind device) {
   std::vector<FusionPattern> patterns = room_fusions();
-  const std::vector<FusionPattern> chains = elementwise_chain_fusions();
-  patterns.insert(patterns.end(), chains.begin(), chains.end());
+  auto add = [&](const std::vector<FusionPattern>& more) { patterns.insert(patterns.end(), more.begin(), more.end()); };
+  if (device == DeviceKind::kCuda) add(dense_gradient_fusions());
+  add(elementwise_chain_fusions());  // last: they take what the other rooms leave
   return patterns;
 }
 

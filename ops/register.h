@@ -17,9 +17,9 @@ void register_own_cuda_kernels(KernelRegistry& registry);
 // How ops are written as ONNX (ops/onnx/converter.h).
 void register_onnx_converters(OnnxRegistry& registry);
 // The fusion patterns that ops declare, in the order in which they are tried: those that join named ops, and then chains
-// of whatever is left.
+// of whatever is left. A GPU has some of its own: what saves a launch.
 std::vector<FusionPattern> room_fusions();
-std::vector<FusionPattern> fusion_patterns();
+std::vector<FusionPattern> fusion_patterns(DeviceKind device = DeviceKind::kCpu);
 void register_layers(LayerRegistry& registry);
 
 }  // namespace lockstep

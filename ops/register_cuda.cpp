@@ -1,5 +1,6 @@
 // The CUDA kernels of all ops. Part of the GPU's module.
 #include "ops/conv2d/conv2d.h"
+#include "ops/dense/dense.h"
 #include "ops/register.h"
 
 namespace lockstep {
@@ -8,6 +9,7 @@ namespace lockstep {
 void register_cuda_kernels(KernelRegistry& registry) {
   register_own_cuda_kernels(registry);
   register_conv2d_cuda(registry);
+  register_dense_cuda(registry);
 }
 
 }  // namespace lockstep

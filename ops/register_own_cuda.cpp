@@ -16,6 +16,7 @@
 #include "ops/microbatch_sum/microbatch_sum.h"
 #include "ops/optimizers/gradient_ops.h"
 #include "ops/optimizers/optimizer.h"
+#include "ops/pool2d/pool2d.h"
 #include "ops/reduce/reduce.h"
 #include "ops/register.h"
 #include "ops/softmax/softmax.h"
@@ -40,6 +41,7 @@ void register_own_cuda_kernels(KernelRegistry& registry) {
   register_microbatch_sum_cuda(registry);
   register_optimizers_cuda(registry);
   register_softmax_cross_entropy_cuda(registry);
+  register_pool2d_cuda(registry);
   register_reduce_cuda(registry);
   register_softmax_cuda(registry);
 }

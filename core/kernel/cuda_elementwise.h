@@ -95,6 +95,52 @@ __device__ inline void store_elements(T* to, int n, bool wide, const T (&from)[N
   }
 }
 
+// N neighbours as they lie in memory, in whole registers. An element is taken out where it is used, so a load under a condition
+// is not waited for under it, and bf16 take half the registers.
+template <typename T, int N>
+struct Neighbours {
+  std::uint32_t word[(sizeof(T) * N + 3) / 4];
+
+  // REQUIRES: the address is a multiple of kAccess<T, N>.
+  __device__ void load(const T* from) {
+    if constexpr (sizeof(T) * N >= 4) {
+      load_pack(reinterpret_cast<const std::uint32_t*>(from), word);
+    } else {
+      load(from, N, false);
+    }
+  }
+  // The first n of N, then zeros. `wide`: load(from) may be used.
+  __device__ void load(const T* from, int n, bool wide) {
+    if constexpr (sizeof(T) * N >= 4) {
+      if (wide && n == N) return load(from);
+    }
+#pragma unroll
+    for (std::uint32_t& w : word) w = 0;
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+      if (k < n) word[k / kPerWord] |= bits(from[k]) << kBits * (k % kPerWord);
+    }
+  }
+  __device__ T operator[](int k) const {
+    const std::uint32_t bits = word[k / kPerWord] >> kBits * (k % kPerWord);
+    if constexpr (std::is_same_v<T, float>) {
+      return __uint_as_float(bits);
+    } else if constexpr (std::is_same_v<T, BFloat16>) {
+      T out;
+      out.bits = static_cast<std::uint16_t>(bits);
+      return out;
+    } else {
+      return static_cast<T>(bits);
+    }
+  }
+
+ private:
+  static constexpr int kPerWord = static_cast<int>(4 / sizeof(T)), kBits = static_cast<int>(8 * sizeof(T));
+  static __device__ std::uint32_t bits(float value) { return __float_as_uint(value); }
+  static __device__ std::uint32_t bits(BFloat16 value) { return value.bits; }
+  static __device__ std::uint32_t bits(std::uint8_t value) { return value; }
+};
+
 __device__ inline float to_float(std::int32_t value) { return static_cast<float>(value); }
 __device__ inline float to_float(std::uint8_t value) { return static_cast<float>(value); }
 

@@ -6,6 +6,8 @@
 // intrinsics, so a function has the same bits in every kernel.
 #pragma once
 
+#include <optional>
+
 #include "core/base/error.h"
 #include "core/kernel/cuda_kernel.h"
 #include "ops/activation/activation.h"
@@ -92,6 +94,38 @@ struct GeluApproximate {
   }
   __device__ static float gate(float x) {
     return sigmoid(__fmul_rn(__fmul_rn(kScale, x), fmaf(__fmul_rn(kCubic, x), x, 1.0f)));
+  }
+};
+
+// The one that is chosen when the kernel runs, or none: where a kernel for each would be too many.
+struct Chosen {
+  bool any = false;
+  ActivationKind kind = ActivationKind::kRelu;
+  float slope = 0.0f;
+
+  Chosen() = default;
+  explicit Chosen(const std::optional<Activation>& activation) : any(activation.has_value()) {
+    if (!any) return;
+    kind = activation->kind;
+    slope = static_cast<float>(activation->negative_slope);
+  }
+  __device__ float operator()(float x) const {
+    if (!any) return x;
+    switch (kind) {
+      case ActivationKind::kRelu:
+        return Relu{}(x);
+      case ActivationKind::kLeakyRelu:
+        return LeakyRelu{slope}(x);
+      case ActivationKind::kSigmoid:
+        return Sigmoid{}(x);
+      case ActivationKind::kTanh:
+        return Tanh{}(x);
+      case ActivationKind::kGelu:
+        return Gelu{}(x);
+      case ActivationKind::kGeluApproximate:
+        return GeluApproximate{}(x);
+    }
+    return x;
   }
 };
 

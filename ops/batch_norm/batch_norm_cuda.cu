@@ -35,11 +35,11 @@ struct Affine {
 
 template <typename T, int N>
 struct OneElement {
-  T x[N];
+  Neighbours<T, N> x;
 };
 template <typename T, int N>
 struct TwoElements {
-  T dy[N], x[N];
+  Neighbours<T, N> dy, x;
 };
 
 // ---- Statistics ----------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ struct Moments {
   __device__ void prepare(std::int64_t, float (&p)[1]) const { p[0] = 0.0f; }
   template <int N>
   __device__ void load(std::int64_t at, Loaded<N>& to) const {
-    load_elements(x + at, N, true, to.x);
+    to.x.load(x + at);
   }
 
   template <int N>
@@ -138,8 +138,8 @@ struct GradientSums {
   }
   template <int N>
   __device__ void load(std::int64_t at, Loaded<N>& to) const {
-    load_elements(dy + at, N, true, to.dy);
-    load_elements(x + at, N, true, to.x);
+    to.dy.load(dy + at);
+    to.x.load(x + at);
   }
 
   template <int N>
@@ -207,7 +207,7 @@ struct Normalise {
   }
   template <int N>
   __device__ void load(std::int64_t at, Loaded<N>& to) const {
-    load_elements(x + at, N, true, to.x);
+    to.x.load(x + at);
   }
   template <int N>
   __device__ void store(std::int64_t at, const Loaded<N>& loaded, const float (&p)[3][N]) const {
@@ -251,8 +251,8 @@ struct Gradient {
   }
   template <int N>
   __device__ void load(std::int64_t at, Loaded<N>& to) const {
-    load_elements(dy + at, N, true, to.dy);
-    load_elements(x + at, N, true, to.x);
+    to.dy.load(dy + at);
+    to.x.load(x + at);
   }
   template <int N>
   __device__ void store(std::int64_t at, const Loaded<N>& loaded, const float (&p)[5][N]) const {
@@ -287,7 +287,7 @@ struct MomentsGradient {
   }
   template <int N>
   __device__ void load(std::int64_t at, Loaded<N>& to) const {
-    load_elements(x + at, N, true, to.x);
+    to.x.load(x + at);
   }
   template <int N>
   __device__ void store(std::int64_t at, const Loaded<N>& loaded, const float (&p)[3][N]) const {

@@ -1,5 +1,7 @@
 #include "ops/dense/dense.h"
 
+#include <algorithm>
+
 #include "core/base/error.h"
 #include "ops/bias/bias.h"
 #include "ops/forward_fusion.h"
@@ -108,7 +110,9 @@ std::vector<TensorType> DenseBackwardWeightsOp::infer(std::span<const TensorType
                   x.shape.with(-1, 1) == dy.shape.with(-1, 1),
               "input is ", x.to_string(), ", gradient is ", dy.to_string(),
               ", expected types that differ in the last extent only");
-  return {{DType::kF32, {x.shape[-1], dy.shape[-1]}, nullptr}};
+  std::vector<TensorType> out{{DType::kF32, {x.shape[-1], dy.shape[-1]}, nullptr}};
+  if (bias_) out.push_back({DType::kF32, {dy.shape[-1]}, nullptr});
+  return out;
 }
 
 double DenseBackwardWeightsOp::flops(std::span<const TensorType> inputs,
@@ -134,6 +138,26 @@ std::vector<FusionPattern> dense_fusions() {
                                   [](const DenseOp&, std::optional<Activation> activation) {
                                     return std::make_shared<DenseOp>(activation);
                                   });
+}
+
+std::vector<FusionPattern> dense_gradient_fusions() {
+  // The root is the gradient of the weights; that of the bias, from the same dy, comes before it.
+  auto match = [](const FusionSite& site) -> std::optional<Fusion> {
+    const Node& root = site.node();
+    const auto* op = dynamic_cast<const DenseBackwardWeightsOp*>(root.op.get());
+    if (op == nullptr || op->bias()) return {};
+    for (const NodeId reader : site.readers[root.inputs[1]]) {
+      const Node& node = site.graph.node(reader);
+      if (reader >= site.root || site.taken[reader]) continue;
+      if (dynamic_cast<const BiasBackwardOp*>(node.op.get()) == nullptr) continue;
+      const ValueId db = node.outputs[0];
+      const bool early = std::ranges::any_of(site.readers[db], [&](NodeId of_db) { return of_db < site.root; });
+      if (early) continue;
+      return Fusion{std::make_shared<DenseBackwardWeightsOp>(true), root.inputs, {root.outputs[0], db}, {reader}};
+    }
+    return {};
+  };
+  return {{"dense_backward_weights+bias_backward", match}};
 }
 
 }  // namespace lockstep

@@ -2,7 +2,8 @@
 // bias and activation f optional. Keras' Dense; PyTorch's Linear has the transposed weight.
 //
 // x and w are f32 or both bf16 (then y is, too); the bias is f32. Sums are taken in f32, and bias
-// and activation are applied before y is rounded. The gradient of w is f32 in both cases.
+// and activation are applied before y is rounded (on a GPU, activations other than relu are applied to what is rounded to
+// bf16, and the bias may be). The gradient of w is f32 in both cases.
 #pragma once
 
 #include <optional>
@@ -45,14 +46,21 @@ class DenseBackwardDataOp final : public Op {
                std::span<const TensorType> outputs) const override;
 };
 
-// dw (in, out) f32 = xᵀ · dy from inputs x and dy, summed over all other axes.
+// dw (in, out) f32 = xᵀ · dy from inputs x and dy, summed over all other axes; and, where the op has it, the gradient of the
+// bias, db (out) f32.
 class DenseBackwardWeightsOp final : public Op {
  public:
+  explicit DenseBackwardWeightsOp(bool bias = false) : bias_(bias) {}
   std::string_view name() const override { return "dense_backward_weights"; }
+  std::string attributes() const override { return bias_ ? "bias=true" : ""; }
   std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
   Traits traits() const override { return {.precision = Precision::kLow}; }
   double flops(std::span<const TensorType> inputs,
                std::span<const TensorType> outputs) const override;
+  bool bias() const { return bias_; }
+
+ private:
+  bool bias_;
 };
 
 ValueId dense(Graph& graph, ValueId x, ValueId w, const std::string& name = "");
@@ -60,10 +68,13 @@ ValueId dense(Graph& graph, ValueId x, ValueId w, ValueId b, std::optional<Activ
               const std::string& name = "");
 
 void register_dense_cpu(KernelRegistry& registry);
+void register_dense_cuda(KernelRegistry& registry);
 void register_dense_onnx(OnnxRegistry& registry);
 
-// dense+bias, dense+activation. (There is none for the gradient of the bias: it is as fast beside
-// the matrix product as inside it.)
+// dense+bias, dense+activation.
 std::vector<FusionPattern> dense_fusions();
+// dense_backward_weights+bias_backward, for GPUs: one launch less, and dy is read once. On the CPU the gradient of the bias
+// is as fast beside the matrix product as inside it.
+std::vector<FusionPattern> dense_gradient_fusions();
 
 }  // namespace lockstep

@@ -19,6 +19,7 @@
 #include "ops/cpu_kernel.h"
 #include "ops/dense/dense.h"
 #include "ops/onednn_activation.h"
+#include "ops/reduce/column_sum_cpu.h"
 
 namespace lockstep {
 namespace {
@@ -272,7 +273,7 @@ Kernel dense_backward_data_cpu(const KernelRequest& request) {
           }};
 }
 
-Kernel dense_backward_weights_cpu(const KernelRequest& request) {
+Kernel product_backward_weights(const KernelRequest& request) {
   const TensorType &x = request.inputs[0], &dy = request.inputs[1];
   const Extents e{rows_of(x), x.shape[-1], dy.shape[-1]};
   if (e.rows == 0) {
@@ -292,6 +293,24 @@ Kernel dense_backward_weights_cpu(const KernelRequest& request) {
       "dense_backward_weights_cpu", matmul_desc("dense_backward_weights_cpu", left, right, dw),
       {input(DNNL_ARG_SRC, left, 0), input(DNNL_ARG_WEIGHTS, right, 1),
        output(DNNL_ARG_DST, dw, 0)});
+}
+
+// The gradient of the bias comes after that of the weights.
+Kernel dense_backward_weights_cpu(const KernelRequest& request) {
+  Kernel kernel = product_backward_weights(request);
+  if (!request.op_as<DenseBackwardWeightsOp>().bias()) return kernel;
+  const TensorType& dy = request.inputs[1];
+  const ColumnSum sum(rows_of(dy), dy.shape[-1], cpu_threads(request));
+  kernel.name += ", bias";
+  kernel.workspace_bytes = std::max(kernel.workspace_bytes, sum.workspace_bytes());
+  return for_floating(request, dy.dtype, [&](auto element) -> Kernel {
+    using T = decltype(element);
+    kernel.run = [sum, product = std::move(kernel.run)](const Launch& launch) {
+      product(launch);
+      sum.run(launch.input<T>(1), launch.output<float>(1), static_cast<float*>(launch.workspace));
+    };
+    return kernel;
+  });
 }
 
 }  // namespace

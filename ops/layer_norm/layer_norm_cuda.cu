@@ -42,7 +42,7 @@ struct Parameters {
 // ---- Forward -------------------------------------------------------------------------------------
 
 template <typename T, int N>
-__device__ inline void normalise(const T (&x)[N], const RowStatistics& row, const Parameters& p, std::int64_t column, T* y) {
+__device__ inline void normalise(const Neighbours<T, N>& x, const RowStatistics& row, const Parameters& p, std::int64_t column, T* y) {
   float scale[N], offset[N];
   load_elements(p.scale + column, N, p.wide_parameters, scale);
   load_elements(p.offset + column, N, p.wide_parameters, offset);
@@ -58,8 +58,8 @@ template <typename T, int N, int P>
 __global__ void __launch_bounds__(kMostThreads) layer_norm_held(RowGrid grid, Parameters p, const T* x, T* y) {
   const RowThread at(grid, blockIdx.x);
   const T* from = x + at.row * grid.length;
-  T v[P][N];
-  at.for_packs<P, N>([&](int i, std::int64_t column) { load_elements(from + column, N, p.wide_data, v[i]); });
+  Neighbours<T, N> v[P];
+  at.for_packs<P, N>([&](int i, std::int64_t column) { v[i].load(from + column, N, p.wide_data); });
   const auto count = static_cast<float>(grid.length);
   float sum = 0.0f, squares = 0.0f;
   at.for_packs<P, N>([&](int i, std::int64_t) {
@@ -83,8 +83,8 @@ __global__ void __launch_bounds__(kMostThreads) layer_norm_held(RowGrid grid, Pa
 template <int N, typename T, typename Body>
 __device__ inline void for_row(const RowThread& at, const T* from, bool wide, const Body& body) {
   for (std::int64_t base = 0; base < at.packs; base += std::int64_t{at.threads} * kInFlight) {
-    T v[kInFlight][N];
-    at.for_packs<kInFlight, N>(base, [&](int i, std::int64_t column) { load_elements(from + column, N, wide, v[i]); });
+    Neighbours<T, N> v[kInFlight];
+    at.for_packs<kInFlight, N>(base, [&](int i, std::int64_t column) { v[i].load(from + column, N, wide); });
     at.for_packs<kInFlight, N>(base, [&](int i, std::int64_t column) { body(v[i], column); });
   }
 }
@@ -93,13 +93,13 @@ template <typename T, int N>
 __device__ inline RowStatistics statistics_of(const RowThread& at, const RowGrid& grid, const T* from, const Parameters& p) {
   const auto count = static_cast<float>(grid.length);
   float sum = 0.0f, squares = 0.0f;
-  for_row<N>(at, from, p.wide_data, [&](const T(&v)[N], std::int64_t) {
+  for_row<N>(at, from, p.wide_data, [&](const Neighbours<T, N>& v, std::int64_t) {
 #pragma unroll
     for (int k = 0; k < N; ++k) sum += to_float(v[k]);
   });
   RowStatistics row;
   row.mean = at.sum(sum) / count;
-  for_row<N>(at, from, p.wide_data, [&](const T(&v)[N], std::int64_t) {
+  for_row<N>(at, from, p.wide_data, [&](const Neighbours<T, N>& v, std::int64_t) {
 #pragma unroll
     for (int k = 0; k < N; ++k) {
       const float distance = to_float(v[k]) - row.mean;
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kMostThreads) layer_norm_long(RowGrid grid, Pa
   const RowThread at(grid, blockIdx.x);
   const T* from = x + at.row * grid.length;
   const RowStatistics row = statistics_of<T, N>(at, grid, from, p);
-  for_row<N>(at, from, p.wide_data, [&](const T(&v)[N], std::int64_t column) {
+  for_row<N>(at, from, p.wide_data, [&](const Neighbours<T, N>& v, std::int64_t column) {
     normalise(v, row, p, column, y + at.row * grid.length);
   });
 }
@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(kMostThreads) layer_norm_long(RowGrid grid, Pa
 enum Sums { kSquares, kG, kGDistance, kSums };
 
 template <typename T, int N>
-__device__ inline void add_sums(const T (&dy)[N], const T (&x)[N], const float (&scale)[N], float mean, float (&sums)[kSums]) {
+__device__ inline void add_sums(const Neighbours<T, N>& dy, const Neighbours<T, N>& x, const float (&scale)[N], float mean, float (&sums)[kSums]) {
 #pragma unroll
   for (int k = 0; k < N; ++k) {
     const float distance = to_float(x[k]) - mean, g = to_float(dy[k]) * scale[k];
@@ -210,10 +210,10 @@ __global__ void __launch_bounds__(kMostThreads)
   for (std::int64_t block = blockIdx.x; block * rows_of_block < grid.rows; block += gridDim.x) {
     const RowThread at(grid, block);
     const std::int64_t first = at.row * grid.length;
-    T d[P][N], v[P][N];
+    Neighbours<T, N> d[P], v[P];
     at.for_packs<P, N>([&](int i, std::int64_t column) {
-      load_elements(dy + first + column, N, p.wide_data, d[i]);
-      load_elements(x + first + column, N, p.wide_data, v[i]);
+      d[i].load(dy + first + column, N, p.wide_data);
+      v[i].load(x + first + column, N, p.wide_data);
     });
     float sum = 0.0f, sums[kSums] = {};
     at.for_packs<P, N>([&](int i, std::int64_t) {
@@ -254,17 +254,17 @@ __global__ void __launch_bounds__(kMostThreads)
   const std::int64_t first = at.row * grid.length;
   const auto count = static_cast<float>(grid.length);
   float sum = 0.0f, sums[kSums] = {};
-  for_row<N>(at, x + first, p.wide_data, [&](const T(&v)[N], std::int64_t) {
+  for_row<N>(at, x + first, p.wide_data, [&](const Neighbours<T, N>& v, std::int64_t) {
 #pragma unroll
     for (int k = 0; k < N; ++k) sum += to_float(v[k]);
   });
   const float mean = at.sum(sum) / count;
-  const auto load = [&](std::int64_t column, T(&d)[N], float(&scale)[N]) {
-    load_elements(dy + first + column, N, p.wide_data, d);
+  const auto load = [&](std::int64_t column, Neighbours<T, N>& d, float(&scale)[N]) {
+    d.load(dy + first + column, N, p.wide_data);
     load_elements(p.scale + column, N, p.wide_parameters, scale);
   };
-  for_row<N>(at, x + first, p.wide_data, [&](const T(&v)[N], std::int64_t column) {
-    T d[N];
+  for_row<N>(at, x + first, p.wide_data, [&](const Neighbours<T, N>& v, std::int64_t column) {
+    Neighbours<T, N> d;
     float scale[N];
     load(column, d, scale);
     add_sums(d, v, scale, mean, sums);
@@ -272,8 +272,9 @@ __global__ void __launch_bounds__(kMostThreads)
   at.sum(sums);
   const RowGradient row(mean, sums, count, p.epsilon);
   if (at.thread == 0 && at.packs > 0) of_rows[at.row] = row;
-  for_row<N>(at, x + first, p.wide_data, [&](const T(&v)[N], std::int64_t column) {
-    T d[N], out[N];
+  for_row<N>(at, x + first, p.wide_data, [&](const Neighbours<T, N>& v, std::int64_t column) {
+    Neighbours<T, N> d;
+    T out[N];
     float scale[N];
     load(column, d, scale);
 #pragma unroll

@@ -92,6 +92,7 @@ ValueId average_pool2d(Graph& graph, ValueId x, const Window2d& window,
                        const std::string& name = "");
 
 void register_pool2d_cpu(KernelRegistry& registry);
+void register_pool2d_cuda(KernelRegistry& registry);
 void register_pool2d_onnx(OnnxRegistry& registry);
 
 // max_pool2d_backward+activation_backward: one pass less over the large image, which then need not

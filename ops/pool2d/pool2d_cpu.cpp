@@ -164,7 +164,8 @@ template <std::int64_t kSize, typename T>
 void max_pool_image(const Pooling& p, const T* x, T* y, std::uint8_t* positions) {
   for_places(p, [=, &p](const Place& place, auto lanes) {
     Floats best = Floats{} - std::numeric_limits<float>::infinity();
-    Integers where{};
+    // The first element inside the image, where all are -infinity.
+    Integers where = Integers{} + static_cast<int>(place.rows.first * p.window.size[1] + place.columns.first);
     for_elements<kSize>(p, place, [&](std::int64_t i, std::int64_t j, int position) {
       const Floats value = load(x + place.input(p, i, j), lanes);
       // A NaN is larger than everything: the bits of infinity are 0x7f800000. (GCC 12 at -O1 takes

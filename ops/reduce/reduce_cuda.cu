@@ -86,8 +86,8 @@ __global__ void __launch_bounds__(kMostThreads) reduce_rows(RowGrid grid, Diviso
   for (int p = 0; p < kInFlight; ++p) value[p] = Combine::kIdentity;
   const auto elements = [&](std::int64_t i) { return grid.length - i < N ? static_cast<int>(grid.length - i) : N; };
   for (std::int64_t base = begin; base < at.packs; base += std::int64_t{at.threads} * kInFlight) {
-    T v[kInFlight][N];
-    at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) { load_elements(from + i, elements(i), wide, v[p]); });
+    Neighbours<T, N> v[kInFlight];
+    at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) { v[p].load(from + i, elements(i), wide); });
     at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) {
       const int count = elements(i);
 #pragma unroll

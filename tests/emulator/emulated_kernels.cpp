@@ -1,6 +1,7 @@
 #include "tests/emulator/emulated_kernels.h"
 
 #include "ops/conv2d/conv2d_cuda.h"
+#include "ops/dense/dense_cuda.h"
 #include "ops/register.h"
 
 namespace lockstep {
@@ -9,6 +10,7 @@ namespace lockstep {
 void register_emulated_kernels(KernelRegistry& registry) {
   register_own_cuda_kernels(registry);
   register_conv2d_direct_cuda(registry);
+  register_dense_direct_cuda(registry);
 }
 
 }  // namespace lockstep

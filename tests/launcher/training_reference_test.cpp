@@ -23,6 +23,7 @@ void set_parameters(Training& training) {
     const auto values = testing::hashed_values(shape.elements(), testing::salt_of(tensor.name), scale);
     std::copy(values.begin(), values.end(), tensor.values.begin());
   }
+  training.write_back();
 }
 
 std::string optimizer_of(const std::string& kind) {

@@ -176,6 +176,7 @@ TEST(Training, NotFiniteStepChangesNothingAndNamesTheLayer) {
   for (const NamedTensor& tensor : training->parameters()) {
     if (tensor.name == "head/bias") tensor.values[3] = std::nanf("");
   }
+  training->write_back();
   const std::string before = training->parameters_sha256();
   const StepResult result = training->run_step();
   EXPECT_FALSE(std::isfinite(result.loss));

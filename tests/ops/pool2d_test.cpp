@@ -9,9 +9,9 @@
 #include "core/kernel/onednn_kernel.h"
 #include "core/passes/autodiff.h"
 #include "core/passes/eliminate_dead.h"
-#include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/op_test.h"
+#include "tests/test_device.h"
 
 namespace lockstep {
 namespace {
@@ -118,12 +118,13 @@ TEST(AveragePool2d, AgreesWithNaiveLoops) {
   check_ops(cases(false));
 }
 
+// The layout of oneDNN, on the CPU alone.
 TEST(MaxPool2d, BlockedChannelsGiveTheSame) {
   const Window2d window{{2, 2}, {2, 2}, {1, 1}, {}};
   const MaxPool2dOp op(window);
   CpuDevice device;
   KernelRegistry registry;
-  register_cpu_kernels(registry);
+  register_pool2d_cpu(registry);
   const Shape x{1, 2, 2, 20}, y{1, 1, 1, 20};  // the second block of 16 is filled up
   const TensorType blocked_x{DType::kF32, x, onednn::channel_blocked_layout(DType::kF32, x, 16)};
   const std::vector<TensorType> inputs{blocked_x};
@@ -148,11 +149,61 @@ TEST(MaxPool2d, NanIsTheMaximum) {
   Graph graph;
   const ValueId x = graph.input("x", {DType::kF32, {1, 2, 2, 1}, nullptr});
   graph.output("y", max_pool2d(graph, x, {{2, 2}, {2, 2}, {1, 1}, {}}));
-  CpuDevice device;
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  const auto result = run_graph(graph, registry, device, {{"x", {1, std::nan(""), 3, 2}}});
+  const auto result = run_graph(graph, test_registry(), test_device(), {{"x", {1, std::nan(""), 3, 2}}});
   EXPECT_TRUE(std::isnan(result.at("y")[0]));
+}
+
+// The first element inside the image is the maximum of nothing but -infinity: its gradient is not lost.
+TEST(MaxPool2d, PositionsLieInsideTheImage) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const Window2d window{{3, 3}, {2, 2}, {1, 1}, {PaddingKind::kExplicit, {1, 1}}};
+  const TensorType x{DType::kF32, {1, 4, 4, 8}}, y{DType::kF32, {1, 2, 2, 8}}, positions{DType::kU8, y.shape};
+  const auto found = run_op(MaxPool2dOp(window), {{x}, {y, positions}}, test_registry(), test_device(),
+                            {std::vector<double>(128, -infinity)});
+  const std::vector<double> expected{4, 3, 1, 0};
+  for (std::size_t i = 0; i < 32; ++i) {
+    EXPECT_EQ(found[0][i], -infinity);
+    EXPECT_EQ(found[1][i], expected[i / 8]) << i;
+  }
+}
+
+// Channels that are loaded side by side and such that are not; in memory that is not aligned as well.
+TEST(Pooling, AgreesWithTheCpuHoweverItIsCut) {
+  KernelRegistry of_cpu;
+  register_pool2d_cpu(of_cpu);
+  const Padding2d same{PaddingKind::kSame, {0, 0}}, one{PaddingKind::kExplicit, {1, 1}};
+  const std::vector<Window2d> windows{{{2, 2}, {2, 2}, {1, 1}, {}},  {{3, 3}, {2, 2}, {1, 1}, one}, {{3, 3}, {3, 3}, {1, 1}, {}},
+                                      {{3, 3}, {1, 1}, {1, 1}, same}, {{2, 5}, {1, 2}, {1, 1}, {}},  {{2, 2}, {2, 2}, {2, 3}, same},
+                                      {{7, 8}, {7, 8}, {1, 1}, {}},  {{2, 2}, {3, 4}, {1, 1}, {}},  {{4, 3}, {1, 1}, {2, 1}, {}}};
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Window2d& window : windows) {
+      for (const std::int64_t channels : {3, 16, 264}) {
+        SCOPED_TRACE(text(name_of(dtype), " ", window.to_string(true), " ", channels, " channels"));
+        const TensorType x{dtype, {2, 9, 10, channels}};
+        const TensorType y = AveragePool2dOp(window).infer(std::vector{x})[0], positions{DType::kU8, y.shape};
+        const auto compare = [&](const Op& op, OpRun run, const Tensors& values) -> Tensors {
+          CpuDevice cpu;
+          const Tensors expected = run_op(op, run, of_cpu, cpu, values);
+          const Tensors found = run_op(op, run, test_registry(), test_device(), values);
+          for (std::size_t j = 0; j < expected.size(); ++j) {
+            for (std::size_t i = 0; i < expected[j].size(); ++i) {
+              EXPECT_NEAR(found[j][i], expected[j][i], tolerance(dtype, 1) * (0.1 + std::abs(expected[j][i]))) << i;
+            }
+          }
+          run.offset = 4;
+          EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), found);
+          return found;
+        };
+        const auto values = distinct(x.elements()), dy = distinct(y.elements());
+        const Tensors maxima = compare(MaxPool2dOp(window), {{x}, {y, positions}}, {values});
+        compare(AveragePool2dOp(window), {{x}, {y}}, {values});
+        const MaxPool2dBackwardOp backward(window, 9, 10);
+        compare(backward, {{y, positions}, {x}}, {dy, maxima[1]});
+        compare(*backward.with_activation({ActivationKind::kTanh}), {{y, positions, y}, {x}}, {dy, maxima[1], maxima[0]});
+        compare(AveragePool2dBackwardOp(window, 9, 10), {{y}, {x}}, {dy});
+      }
+    }
+  }
 }
 
 // z -> activation -> max pooling, and the gradient of z.
@@ -166,9 +217,6 @@ Graph training(const Activation& function, const Window2d& window, DType dtype) 
 }
 
 TEST(PoolingFusion, GradientOfTheActivationIsFusedAndValuesStay) {
-  KernelRegistry registry;
-  register_cpu_kernels(registry);
-  CpuDevice device;
   const Window2d tiles{{2, 2}, {2, 2}, {1, 1}, {}}, overlapping{{3, 3}, {2, 2}, {1, 1}, {}};
   for (const ActivationKind kind : {ActivationKind::kRelu, ActivationKind::kLeakyRelu,
                                     ActivationKind::kSigmoid, ActivationKind::kTanh}) {
@@ -181,8 +229,8 @@ TEST(PoolingFusion, GradientOfTheActivationIsFusedAndValuesStay) {
         std::map<std::string, std::vector<double>> feeds;
         feeds["z"] = distinct(2 * 6 * 7 * 11);
         feeds["dy"] = distinct(graph.type(graph.find_input("dy")).elements());
-        const auto expected = run_graph(graph, registry, device, feeds).at("dz");
-        const auto found = run_graph(fused, registry, device, feeds).at("dz");
+        const auto expected = run_graph(graph, test_registry(), test_device(), feeds).at("dz");
+        const auto found = run_graph(fused, test_registry(), test_device(), feeds).at("dz");
         // bf16: the unfused gradient is rounded once more.
         const double relative = dtype == DType::kF32 ? 1e-6 : 0x1p-6;
         for (std::size_t i = 0; i < expected.size(); ++i) {
