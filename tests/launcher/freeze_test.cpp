@@ -125,6 +125,7 @@ TEST(Freeze, AFrozenBatchNormGoesByItsRunningStatistics) {
       const auto values = hashed_values(tensor.shape.elements(), salt_of(tensor.name), 0.4);
       for (std::size_t i = 0; i < values.size(); ++i) tensor.values[i] += values[i];
     }
+    training->write_back();
     const double evaluated = training->evaluate(training->data().test)[0].values[0];
     const double trained = training->run_step().loss;
     EXPECT_EQ(std::abs(trained - evaluated) < 1e-5, frozen) << trained << " and " << evaluated;
