@@ -95,7 +95,7 @@ class Training {
   // parameters and statistics. All ranks call it.
   void check_replicas();
   // This rank's batch of the next step has a NaN: to try out what happens then. REQUIRES: the first input can be NaN.
-  void spoil_next_batch() { spoilt_step_ = step_ + 1; }
+  void spoil_next_batch() { spoilt_step_ = next_step(); }
   bool first_input_can_be_nan() const { return data_.inputs.front().dtype == DType::kF32; }
 
   // Evaluates every sample of the subset exactly once, on all ranks together. Empty where it was given up.
