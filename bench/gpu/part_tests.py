@@ -143,14 +143,15 @@ def program_test(session, limit):
 
 
 def run(session, limit):
-    suite = Suite(session, "gpu_op_test", time.monotonic() + 0.75 * limit)
+    suites = [Suite(session, name, time.monotonic() + 0.75 * limit) for name in ("gpu_op_test", "gpu_training_test")]
     program = session.program("lockstep")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         waiting = []
-        if suite.path is None:
-            session.failed("tests", "gpu_op_test", "not in the build")
-        else:
-            waiting.append(pool.submit(suite.run, SHARDS))
+        for suite in suites:
+            if suite.path is None:
+                session.failed("tests", suite.program, "not in the build")
+            else:
+                waiting.append(pool.submit(suite.run, SHARDS))
         if program is None:
             session.failed("tests", "lockstep", "not in the build")
         else:
