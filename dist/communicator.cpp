@@ -94,7 +94,7 @@ void Communicator::fast_reduce_scatter(const float* in, float* out, std::span<co
     receives.push_back({peer, arrived.data() + peer * count, count * sizeof(float)});
   }
   exchange(sends, receives, what);
-  std::memcpy(out, in + offsets[rank()], count * sizeof(float));
+  std::copy_n(in + offsets[rank()], count, out);
   for (int peer = 0; peer < size(); ++peer) {
     if (peer == rank()) continue;
     for (std::size_t i = 0; i < count; ++i) out[i] += arrived[peer * count + i];
