@@ -57,14 +57,15 @@ Bucket& bucket_of(std::vector<Bucket>& buckets, const std::string& state) {
   return buckets.emplace_back(Bucket{.state = state});
 }
 
+bool fills_lines(const Shape& shape) { return shape.elements() % (kMemoryAlignment / sizeof(float)) == 0; }
+
 // Parameters of whole lines of memory come first, so that all of them begin on a line: kernels read them faster. The order
 // does not depend on where one bucket ends and the next begins, for the norm is summed in it.
 void add_trained(std::vector<Bucket>& out, const std::vector<ParameterSpec>& parameters, std::size_t bucket_bytes) {
-  constexpr std::int64_t kLine = kMemoryAlignment / sizeof(float);
   bool open = false;
   for (const bool whole_lines : {true, false}) {
     for (auto parameter = parameters.rbegin(); parameter != parameters.rend(); ++parameter) {
-      if (!parameter->trainable || (parameter->shape.elements() % kLine == 0) != whole_lines) continue;
+      if (!parameter->trainable || fills_lines(parameter->shape) != whole_lines) continue;
       if (!open) out.push_back({.state = text("parameters/", out.size())});
       append(out.back(), parameter->name, parameter->shape, parameter->decays);
       open = static_cast<std::size_t>(out.back().elements) * sizeof(float) < bucket_bytes;
@@ -90,11 +91,13 @@ void add_statistics(std::vector<Bucket>& out, const std::vector<StatisticSpec>& 
 
 void add_frozen(std::vector<Bucket>& out, const std::vector<ParameterSpec>& parameters,
                 const std::vector<StatisticSpec>& statistics) {
-  for (const ParameterSpec& parameter : parameters) {
-    if (parameter.trainable) continue;
-    Bucket& bucket = bucket_of(out, "parameters/frozen");
-    bucket.is_frozen = true;
-    append(bucket, parameter.name, parameter.shape, false);
+  for (const bool whole_lines : {true, false}) {
+    for (const ParameterSpec& parameter : parameters) {
+      if (parameter.trainable || fills_lines(parameter.shape) != whole_lines) continue;
+      Bucket& bucket = bucket_of(out, "parameters/frozen");
+      bucket.is_frozen = true;
+      append(bucket, parameter.name, parameter.shape, false);
+    }
   }
   for (const StatisticSpec& statistic : statistics) {
     if (statistic.trainable) continue;

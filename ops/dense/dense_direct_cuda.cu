@@ -5,7 +5,7 @@
 //   backward data     rows   in        out     dy             w transposed
 //   backward weights  in     out       rows    x transposed   dy
 //
-// Products with vectors (one row, or one output) have kernels of their own, which are as fast as memory. For all others
+// Products with vectors (one row, one input or one output) have kernels of their own, which are as fast as memory. For all others
 // there is one kernel by tiles. All sums are taken in f32, in an order that depends on the sizes only.
 #include "core/kernel/cuda_elementwise.h"
 #include "ops/activation/activation_cuda.h"
@@ -307,6 +307,11 @@ Kernel backward_data(const DenseSizes& s) {
     return {"dense_backward_data_cuda (outer product)",
             [=](const Launch& on) { product.launch(on, on.input<T>(0), on.input<T>(1), on.output<T>(0)); }};
   }
+  if (s.in == 1) {
+    return {"dense_backward_data_cuda (rows)", [=](const Launch& on) {
+              launch_dot_rows(on, s.rows, s.out, on.input<T>(0), on.input<T>(1), StoreProduct<T>{on.output<T>(0)});
+            }};
+  }
   if (s.rows == 1) {
     return {"dense_backward_data_cuda (one row)", [=](const Launch& on) {
               launch_dot_rows(on, s.in, s.out, on.input<T>(1), on.input<T>(0), StoreProduct<T>{on.output<T>(0)});
@@ -333,6 +338,15 @@ Kernel backward_weights(const DenseSizes& s) {
     return {"dense_backward_weights_cuda (one output)",
             [=](const Launch& on) {
               launch_column_sum<1>(on, sum, on.workspace, WeightedRows<T>{on.input<T>(0), on.input<T>(1), s.in},
+                                   StoreSum<float>{on.output<float>(0)});
+            },
+            sum.workspace_bytes(1)};
+  }
+  if (s.in == 1) {
+    const ColumnSum sum(1, s.rows, s.out, WeightedRows<T>::kWidest);
+    return {"dense_backward_weights_cuda (one input)",
+            [=](const Launch& on) {
+              launch_column_sum<1>(on, sum, on.workspace, WeightedRows<T>{on.input<T>(1), on.input<T>(0), s.out},
                                    StoreSum<float>{on.output<float>(0)});
             },
             sum.workspace_bytes(1)};

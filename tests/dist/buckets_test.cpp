@@ -67,6 +67,25 @@ TEST(Buckets, WhatIsFrozenLiesApartAndLast) {
   EXPECT_EQ(updated_buckets(make_buckets(three_parameters(), {}, 1)).size(), 3u);
 }
 
+// Kernels count on it (ops/dense/dense_cuda.cpp), and it does not depend on the size of buckets.
+TEST(Buckets, ParametersOfWholeLinesBeginOnLines) {
+  for (const bool trainable : {true, false}) {
+    std::vector<ParameterSpec> parameters = {{"a", {3, 5}, {}, true},  {"b", {16}, {}, false},   {"c", {7}, {}, false},
+                                             {"d", {4, 12}, {}, true}, {"e", {100, 16}, {}, true}};
+    for (ParameterSpec& parameter : parameters) parameter.trainable = trainable;
+    for (const std::size_t bytes : {1, 100, 3000, 1 << 20}) {
+      std::size_t slots = 0;
+      for (const Bucket& bucket : make_buckets(parameters, {}, bytes)) {
+        for (const BucketSlot& slot : bucket.slots) {
+          ++slots;
+          EXPECT_TRUE(slot.shape.elements() % 16 != 0 || slot.offset % 16 == 0) << slot.name << " " << bytes;
+        }
+      }
+      EXPECT_EQ(slots, parameters.size());
+    }
+  }
+}
+
 TEST(Buckets, ChunksCoverTheBucketInWholeBlocks) {
   const auto bucket = make_buckets(three_parameters(), {}, 1 << 20)[0];
   for (int world = 1; world <= 9; ++world) {

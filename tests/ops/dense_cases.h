@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -68,7 +69,8 @@ inline std::vector<OpCase> dense_cases() {
       dense_case({5, 7}, 3, true),   dense_case({2, 3, 5}, 4), dense_case({7}, 2, true),
       dense_case({1, 8}, 64),        dense_case({4, 17}, 64),  dense_case({3, 5}, 65),
       dense_case({33, 30}, 7, true), dense_case({16, 37}, 70), dense_case({9, 64}, 10, true),
-      dense_case({1, 40}, 128, true)};
+      dense_case({1, 40}, 128, true), dense_case({5, 1}, 3, true), dense_case({37, 1}, 70),
+      dense_case({1, 1}, 9, true)};
   OpCase empty = dense_case({0, 5}, 3, true);
   empty.gradient = false;  // it is zero everywhere
   cases.push_back(std::move(empty));
@@ -77,6 +79,40 @@ inline std::vector<OpCase> dense_cases() {
     cases.push_back(dense_case({3, 4}, 5, true, Activation{kind}));
     cases.push_back(dense_case({3, 20}, 70, true, Activation{kind}));
     cases.push_back(dense_case({9, 50}, 10, false, Activation{kind}));
+  }
+  return cases;
+}
+
+// The gradients of weights and bias in one op: products with vectors, and by tiles, in pieces too.
+inline std::vector<OpCase> bias_gradient_cases() {
+  std::vector<OpCase> cases;
+  for (const auto& [rows, in, out] : {std::array<std::int64_t, 3>{1, 1, 1},
+                                      {1, 7, 40},
+                                      {13, 10, 1},
+                                      {70, 1, 33},
+                                      {5, 7, 3},
+                                      {16, 37, 70},
+                                      {700, 20, 24},
+                                      {0, 4, 3}}) {
+    OpCase c;
+    c.name = text("gradients of weights and bias, ", rows, " rows, ", in, " -> ", out);
+    c.op = std::make_shared<DenseBackwardWeightsOp>(true);
+    c.inputs = {{DType::kF32, {rows, in}, nullptr}, {DType::kF32, {rows, out}, nullptr}};
+    c.reference = [=](const Tensors& inputs) {
+      Tensors outputs{std::vector<double>(in * out, 0.0), std::vector<double>(out, 0.0)};
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t o = 0; o < out; ++o) {
+          const double dy = inputs[1][r * out + o];
+          outputs[1][o] += dy;
+          for (std::int64_t i = 0; i < in; ++i) outputs[0][i * out + o] += inputs[0][r * in + i] * dy;
+        }
+      }
+      return outputs;
+    };
+    c.reduction_length = static_cast<double>(rows);
+    c.bf16 = false;
+    c.gradient = false;
+    cases.push_back(std::move(c));
   }
   return cases;
 }

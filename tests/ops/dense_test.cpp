@@ -7,6 +7,7 @@
 #include "ops/register.h"
 #include "tests/core/run_graph.h"
 #include "tests/ops/dense_cases.h"
+#include "tests/test_device.h"
 
 namespace lockstep::testing {
 namespace {
@@ -15,19 +16,19 @@ TEST(Dense, AgreesWithNaiveLoops) {
   check_ops(dense_cases());
 }
 
+TEST(Dense, GradientsOfWeightsAndBias) {
+  check_ops(bias_gradient_cases());
+}
+
 // Central differences over so many weights take too long: forward here, gradients below.
 TEST(Dense, LargeProducts) {
   for (OpCase c : {dense_case({8, 300}, 200, true), dense_case({130, 65}, 64),
-                   dense_case({40, 300}, 128, true, Activation{ActivationKind::kRelu})}) {
+                   dense_case({40, 300}, 128, true, Activation{ActivationKind::kRelu}),
+                   dense_case({8, 600}, 20, true, Activation{ActivationKind::kSigmoid}),
+                   dense_case({192, 520}, 704, true, Activation{ActivationKind::kRelu})}) {
     c.gradient = false;
     check_op(c);
   }
-}
-
-KernelRegistry registry() {
-  KernelRegistry made;
-  register_cpu_kernels(made);
-  return made;
 }
 
 std::vector<double> numbers(std::int64_t count, int seed) {
@@ -52,8 +53,7 @@ TEST(Dense, GradientsOfLargeWeights) {
     graph.output("dw", gradients[1]);
     const auto xs = numbers(rows * kIn, 1), ws = numbers(kIn * kOut, 2),
                dys = numbers(rows * kOut, 3);
-    CpuDevice device;
-    auto found = run_graph(graph, registry(), device, {{"x", xs}, {"w", ws}, {"dy", dys}});
+    auto found = run_graph(graph, test_registry(), test_device(), {{"x", xs}, {"w", ws}, {"dy", dys}});
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t i = 0; i < kIn; ++i) {
         double expected = 0;
@@ -71,6 +71,28 @@ TEST(Dense, GradientsOfLargeWeights) {
       }
     }
   }
+}
+
+// Memory that begins on a multiple of 4 bytes only, and the same bits each time.
+TEST(Dense, TakesMemoryThatIsNotAligned) {
+  constexpr std::int64_t kRows = 40, kIn = 96, kOut = 64;
+  const TensorType x{DType::kF32, {kRows, kIn}}, w{DType::kF32, {kIn, kOut}}, y{DType::kF32, {kRows, kOut}};
+  const TensorType b{DType::kF32, {kOut}};
+  const auto xs = numbers(kRows * kIn, 1), ws = numbers(kIn * kOut, 2), ys = numbers(kRows * kOut, 3), bs = numbers(kOut, 4);
+  auto expect_near = [](const Op& op, OpRun run, const Tensors& values) {
+    SCOPED_TRACE(op.to_string());
+    const Tensors aligned = run_op(op, run, test_registry(), test_device(), values);
+    EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), aligned);
+    run.offset = 4;
+    const Tensors found = run_op(op, run, test_registry(), test_device(), values);
+    EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), found);
+    for (std::size_t j = 0; j < found.size(); ++j) {
+      for (std::size_t i = 0; i < found[j].size(); ++i) ASSERT_NEAR(found[j][i], aligned[j][i], 2e-5) << j << " " << i;
+    }
+  };
+  expect_near(DenseOp(Activation{ActivationKind::kRelu}), {{x, w, b}, {y}}, {xs, ws, bs});
+  expect_near(DenseBackwardDataOp(), {{y, w}, {x}}, {ys, ws});
+  expect_near(DenseBackwardWeightsOp(true), {{x, y}, {w, b}}, {xs, ys});
 }
 
 TEST(Dense, WhatDoesNotFitIsRefused) {
@@ -139,9 +161,8 @@ TEST(DenseFusion, BiasAndActivationAreFusedAndValuesStay) {
       fused.verify();
       EXPECT_EQ(count(fused, "bias"), 0);
       EXPECT_EQ(count(fused, std::string(function.name())), 0);
-      CpuDevice device;
-      auto expected = run_graph(t.graph, registry(), device, t.feeds);
-      auto found = run_graph(fused, registry(), device, t.feeds);
+      auto expected = run_graph(t.graph, test_registry(), test_device(), t.feeds);
+      auto found = run_graph(fused, test_registry(), test_device(), t.feeds);
       for (const std::string name : {"y", "dx", "dw", "db"}) {
         ASSERT_EQ(expected[name].size(), found[name].size());
         for (std::size_t i = 0; i < expected[name].size(); ++i) {
@@ -150,6 +171,37 @@ TEST(DenseFusion, BiasAndActivationAreFusedAndValuesStay) {
       }
     }
   }
+}
+
+// On GPUs: the gradient of the bias comes out of the product that is the gradient of the weights.
+TEST(DenseFusion, GradientsOfWeightsAndBiasAreOneNode) {
+  for (const auto& [rows, in, out] : {std::array<int, 3>{3, 5, 4}, {20, 70, 12}}) {
+    const Training t = training({ActivationKind::kRelu}, rows, in, out);
+    const Graph for_cpu = eliminate_dead(fuse(t.graph, fusion_patterns(DeviceKind::kCpu)));
+    EXPECT_EQ(count(for_cpu, "bias_backward"), 1);
+    const Graph fused = eliminate_dead(fuse(t.graph, fusion_patterns(DeviceKind::kCuda)));
+    fused.verify();
+    EXPECT_EQ(count(fused, "bias_backward"), 0);
+    EXPECT_EQ(count(fused, "dense_backward_weights"), 1);
+    EXPECT_NE(fused.to_string().find("dense_backward_weights[bias=true]"), std::string::npos);
+    auto expected = run_graph(t.graph, test_registry(), test_device(), t.feeds);
+    auto found = run_graph(fused, test_registry(), test_device(), t.feeds);
+    for (const std::string name : {"y", "dx", "dw", "db"}) {
+      ASSERT_EQ(expected[name].size(), found[name].size());
+      for (std::size_t i = 0; i < expected[name].size(); ++i) ASSERT_NEAR(expected[name][i], found[name][i], 2e-5) << name;
+    }
+  }
+}
+
+TEST(DenseFusion, LeavesAGradientOfABiasAloneThatIsReadBefore) {
+  Graph graph;
+  const ValueId x = graph.input("x", {DType::kF32, {2, 3}}), dy = graph.input("dy", {DType::kF32, {2, 4}});
+  const ValueId other = graph.input("other", {DType::kF32, {2, 4}});
+  const ValueId db = bias_backward(graph, dy, "db");
+  graph.output("early", relu(graph, db, "early"));
+  graph.output("of another", bias_backward(graph, other, "of another"));
+  graph.output("dw", graph.add(std::make_shared<DenseBackwardWeightsOp>(), {x, dy}, "dw"));
+  EXPECT_EQ(fuse(graph, dense_gradient_fusions()).to_string(), graph.to_string());
 }
 
 TEST(DenseFusion, PrintsAsOneNode) {
@@ -175,9 +227,8 @@ TEST(DenseFusion, GeluIsFusedWhereNobodyReadsItsInputOnly) {
   EXPECT_EQ(count(fused, "gelu"), 0);
   const std::map<std::string, std::vector<double>> feeds = {{"x", numbers(600, 1)},
                                                             {"w", numbers(1200, 2)}};
-  CpuDevice device;
-  const auto expected = run_graph(graph, registry(), device, feeds).at("y");
-  const auto found = run_graph(fused, registry(), device, feeds).at("y");
+  const auto expected = run_graph(graph, test_registry(), test_device(), feeds).at("y");
+  const auto found = run_graph(fused, test_registry(), test_device(), feeds).at("y");
   for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(expected[i], found[i], 1e-5);
 
   const Training t = training({ActivationKind::kGelu}, 3, 5, 4);
