@@ -1,12 +1,9 @@
-// CUDA kernels of the matrix products on cuBLASLt. Products with vectors and tiny ones, and whatever it has no algorithm for,
-// are computed by the direct kernels.
+// CUDA kernels of the matrix products on cuBLASLt. Where it has no algorithm, the direct ones compute.
 //
 // cuBLASLt counts by columns, so a row-major matrix is its transpose there: y = x · w is yᵀ = wᵀ · xᵀ, and no memory is moved.
 // The algorithm is the first that cuBLASLt recommends for the shapes and for the alignment that every pointer is known to
-// have (see alignment_of_rows): a pure function of GPU, versions and problem, so all workers compute the same bits. Memory
-// that is aligned to less, which a Plan never has, takes the direct kernels too.
-//
-// Partial sums of algorithms that cut the depth are kept in f32: others of cuBLASLt would round them to the type of the result.
+// have (see alignment_of_rows): a pure function of GPU, versions and problem, so all workers compute the same bits. Memory that
+// is aligned to less, which a Plan never has, takes the direct kernels.
 #include "ops/dense/dense_cuda.h"
 
 #include <algorithm>
@@ -20,12 +17,6 @@ namespace {
 constexpr std::size_t kMostWorkspace = std::size_t{32} << 20;  // what cuBLASLt's kernels for Hopper ask for
 constexpr std::size_t kWorkspaceAlignment = 256;               // that it wants for its workspace
 constexpr std::int64_t kWidest = 16;                           // bytes: more alignment is of no use
-
-// Multiply-adds, and depth, up to which a launch costs more than the product.
-constexpr double kFewProducts = 1 << 15;
-constexpr std::int64_t kShallow = 64;
-// The same for the gradient of a bias beside its product.
-constexpr double kBiasGradientCounts = 1 << 26;
 
 CudaDevice& cuda_device(const KernelRequest& request) {
   auto* device = dynamic_cast<CudaDevice*>(&request.device);
@@ -42,9 +33,9 @@ std::int64_t alignment_of_rows(std::int64_t elements, DType dtype) {
   return std::min(kWidest, bytes & -bytes);
 }
 
-// Parameters that fill whole lines of memory begin on a line (dist/buckets.h), and so do their gradients.
-std::int64_t alignment_of_parameter(std::int64_t elements, DType dtype) {
-  const bool whole_lines = elements * static_cast<std::int64_t>(sizeof(float)) % kMemoryAlignment == 0;
+// Parameters that fill whole lines of memory begin on a line (dist/buckets.h).
+std::int64_t alignment_of_weight(const DenseSizes& sizes, DType dtype) {
+  const bool whole_lines = sizes.in * sizes.out * static_cast<std::int64_t>(sizeof(float)) % kMemoryAlignment == 0;
   return whole_lines ? kWidest : static_cast<std::int64_t>(size_of(dtype));
 }
 
@@ -63,37 +54,30 @@ struct Matrix {
 struct Problem {
   Matrix a, b, to;
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  // Of the bias that the epilogue adds, or of the gradient of a bias that it finds.
   DType bias = DType::kF32;
-  std::int64_t bias_alignment = kWidest;
   bool tf32 = false;
 
-  bool has_bias() const {
-    return epilogue == CUBLASLT_EPILOGUE_BIAS || epilogue == CUBLASLT_EPILOGUE_RELU_BIAS ||
-           epilogue == CUBLASLT_EPILOGUE_BGRADA;
-  }
   std::string to_string() const {
-    std::string out = text("matmul ", a.to_string(), ' ', b.to_string(), ' ', to.to_string());
-    if (epilogue != CUBLASLT_EPILOGUE_DEFAULT) out += text(" epilogue=", static_cast<int>(epilogue));
-    if (has_bias()) out += text(" bias=", name_of(bias), '/', bias_alignment);
-    return out + (tf32 ? " tf32" : "");
+    return text("matmul ", a.to_string(), ' ', b.to_string(), ' ', to.to_string(), " epilogue=", static_cast<int>(epilogue),
+                " bias=", name_of(bias), tf32 ? " tf32" : "");
   }
 };
 
 // The descriptions that cuBLASLt wants, freed with the object.
 class Product {
  public:
-  explicit Product(const Problem& problem) {
+  explicit Product(const Problem& problem)
+      : a_alignment_(problem.a.alignment), b_alignment_(problem.b.alignment), to_alignment_(problem.to.alignment) {
     const cublasComputeType_t compute = problem.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     check_cublas(cublasLtMatmulDescCreate(&what_, compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
     const cublasOperation_t transpose = CUBLAS_OP_T;
     if (problem.a.transposed) set(CUBLASLT_MATMUL_DESC_TRANSA, transpose);
     if (problem.b.transposed) set(CUBLASLT_MATMUL_DESC_TRANSB, transpose);
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, problem.epilogue);
-    if (problem.has_bias()) {
+    if (has_bias(problem)) {
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, cuda_type(problem.bias));
-      // cuBLASLt sees the alignment in an address; where the bias lies is said before each run.
-      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(problem.bias_alignment));
+      // A recommendation is for a bias on a line of memory; where it lies is said before each run.
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(kMemoryAlignment));
     }
     describe(a_, problem.a);
     describe(b_, problem.b);
@@ -108,6 +92,10 @@ class Product {
   Product(const Product&) = delete;
   Product& operator=(const Product&) = delete;
 
+  static bool has_bias(const Problem& problem) {
+    return problem.epilogue == CUBLASLT_EPILOGUE_BIAS || problem.epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
+  }
+
   // The first algorithm that cuBLASLt recommends, as text; empty where it has none.
   std::string recommended(cublasLtHandle_t handle, const Problem& problem) const {
     cublasLtMatmulPreference_t wanted = nullptr;
@@ -117,7 +105,6 @@ class Product {
                    "cublasLtMatmulPreferenceSetAttribute");
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMostWorkspace);
-    prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<std::uint32_t>(problem.a.alignment));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<std::uint32_t>(problem.b.alignment));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<std::uint32_t>(problem.to.alignment));
@@ -127,32 +114,30 @@ class Product {
     const cublasStatus_t code =
         cublasLtMatmulAlgoGetHeuristic(handle, what_, a_, b_, to_, to_, wanted, 1, &found, &count);
     cublasLtMatmulPreferenceDestroy(wanted);
-    if (code != CUBLAS_STATUS_SUCCESS || count == 0 || found.state != CUBLAS_STATUS_SUCCESS) return {};
-    std::string out;
-    for (const std::uint64_t word : found.algo.data) out += text(out.empty() ? "" : " ", word);
+    if (code != CUBLAS_STATUS_SUCCESS || count == 0) return {};
+    std::string out = std::to_string(found.workspaceSize);
+    for (const std::uint64_t word : found.algo.data) out += text(' ', word);
     return out;
   }
 
-  // Takes an algorithm from its text; false where it is none for this problem.
-  bool use(cublasLtHandle_t handle, const std::string& algorithm) {
+  // Takes an algorithm from its text. REQUIRES: it is not empty.
+  void use(const std::string& algorithm) {
     std::istringstream in(algorithm);
+    in >> workspace_;
     for (std::uint64_t& word : algorithm_.data) in >> word;
-    if (in.fail()) return false;
-    cublasLtMatmulHeuristicResult_t checked{};
-    const cublasStatus_t code = cublasLtMatmulAlgoCheck(handle, what_, a_, b_, to_, to_, &algorithm_, &checked);
-    workspace_ = checked.workspaceSize;
-    return code == CUBLAS_STATUS_SUCCESS && workspace_ <= kMostWorkspace;
-  }
-  // The number of the algorithm: what kind of kernel it is.
-  int kind() const {
-    int id = 0;
-    std::size_t written = 0;
-    check_cublas(cublasLtMatmulAlgoConfigGetAttribute(&algorithm_, CUBLASLT_ALGO_CONFIG_ID, &id, sizeof id, &written),
-                 "cublasLtMatmulAlgoConfigGetAttribute");
-    return id;
+    require(!in.fail(), "an algorithm of cuBLASLt that cannot be read: ", algorithm);
   }
   // With room to begin where cuBLASLt wants it.
   std::size_t workspace_bytes() const { return workspace_ == 0 ? 0 : workspace_ + kWorkspaceAlignment; }
+
+  // Whether memory lies where the algorithm expects it.
+  bool takes(const void* a, const void* b, const void* to, const void* bias) const {
+    const auto is_aligned = [](const void* data, std::int64_t alignment) {
+      return reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(alignment) == 0;
+    };
+    return is_aligned(a, a_alignment_) && is_aligned(b, b_alignment_) && is_aligned(to, to_alignment_) &&
+           is_aligned(bias, kWidest);
+  }
 
   void run(cublasLtHandle_t handle, void* stream, const void* a, const void* b, void* to, const void* bias,
            void* workspace) const {
@@ -175,6 +160,7 @@ class Product {
                  "cublasLtMatrixLayoutCreate");
   }
 
+  const std::int64_t a_alignment_, b_alignment_, to_alignment_;
   cublasLtMatmulDesc_t what_ = nullptr;
   cublasLtMatrixLayout_t a_ = nullptr, b_ = nullptr, to_ = nullptr;
   cublasLtMatmulAlgo_t algorithm_{};
@@ -185,26 +171,20 @@ class Product {
 std::shared_ptr<const Product> make_product(CudaDevice& device, Problem problem) {
   problem.tf32 = device.options().tf32 && problem.a.dtype == DType::kF32;
   auto product = std::make_shared<Product>(problem);
-  AlgorithmCache& known = device.algorithms();
-  const std::string name = problem.to_string();
-  const auto recommended = [&] { return product->recommended(device.blas(), problem); };
-  const std::string algorithm = known.choose(name, recommended);
+  const std::string& algorithm = device.algorithms().choose(
+      problem.to_string(), [&] { return product->recommended(device.blas(), problem); });
   if (algorithm.empty()) return nullptr;
-  if (product->use(device.blas(), algorithm)) return product;
-  known.keep(name, recommended());  // a file of choices may hold anything
-  return product->use(device.blas(), *known.find(name)) ? product : nullptr;
+  product->use(algorithm);
+  return product;
 }
 
-// `depth`: elements behind each sum.
-bool prefers_direct(const DenseSizes& s, std::int64_t depth) {
-  return s.rows <= 1 || s.in <= 1 || s.out <= 1 || (s.products() <= kFewProducts && depth <= kShallow);
-}
+bool is_empty(const DenseSizes& sizes) { return sizes.rows == 0 || sizes.in == 0 || sizes.out == 0; }
 
 Matrix rows_of(const DenseSizes& sizes, std::int64_t elements) {
   return {elements, sizes.rows, sizes.dtype, false, alignment_of_rows(elements, sizes.dtype)};
 }
 Matrix weight_of(const DenseSizes& sizes, DType dtype) {
-  return {sizes.out, sizes.in, dtype, false, alignment_of_parameter(sizes.in * sizes.out, dtype)};
+  return {sizes.out, sizes.in, dtype, false, alignment_of_weight(sizes, dtype)};
 }
 Matrix transposed(Matrix matrix) {
   matrix.transposed = true;
@@ -213,161 +193,85 @@ Matrix transposed(Matrix matrix) {
 
 std::size_t aligned(std::size_t bytes) { return (bytes + kMemoryAlignment - 1) / kMemoryAlignment * kMemoryAlignment; }
 
-bool is_multiple(const void* address, std::int64_t alignment) {
-  return reinterpret_cast<std::uintptr_t>(address) % static_cast<std::uintptr_t>(alignment) == 0;
-}
-
-// What the addresses of a launch are multiples of.
-struct Alignments {
-  std::int64_t first, second, output, bias = 1;  // of inputs, outputs[0], and the bias or its gradient
-
-  bool fit(const Launch& on, const void* bias_place) const {
-    return is_multiple(on.inputs[0], first) && is_multiple(on.inputs[1], second) && is_multiple(on.outputs[0], output) &&
-           is_multiple(bias_place, bias);
-  }
-};
-
 // ---- dense ---------------------------------------------------------------------------------------
 
-// What of the end of a dense op is left to cuBLASLt.
-struct Epilogue {
-  bool bias = false, relu = false;
-  bool rounds_bias = false;  // an f32 bias, to bf16
-  cublasLtEpilogue_t name() const {
-    if (bias) return relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-    return relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
-  }
-};
-
-// In the order in which they are tried. Relu alone is of no use where the bias comes after it.
-std::vector<Epilogue> epilogues_of(const DenseSizes& sizes, const DenseEnd& end) {
-  const bool relu = end.activation && end.activation->kind == ActivationKind::kRelu;
-  std::vector<Epilogue> out;
-  if (end.has_bias) {
-    out.push_back({true, relu});
-    if (sizes.dtype == DType::kBF16 && !end.low_bias) out.push_back({true, relu, true});
-  } else if (relu) {
-    out.push_back({false, true});
-  }
-  out.push_back({});
-  return out;
-}
-
-struct DenseProduct {
-  std::shared_ptr<const Product> product;  // null where there is none
-  Epilogue epilogue;
-  std::int64_t bias_alignment = 1;  // of the bias in its place
-};
-
-DenseProduct find_dense_product(CudaDevice& device, const DenseSizes& sizes, const DenseEnd& end) {
-  const bool low = end.low_bias;
-  for (const Epilogue& epilogue : epilogues_of(sizes, end)) {
-    Problem problem{weight_of(sizes, sizes.dtype), rows_of(sizes, sizes.in), rows_of(sizes, sizes.out), epilogue.name()};
-    problem.bias = low || epilogue.rounds_bias ? DType::kBF16 : DType::kF32;
-    // One that is rounded lies in the workspace.
-    if (!epilogue.rounds_bias) problem.bias_alignment = alignment_of_parameter(sizes.out, problem.bias);
-    const std::int64_t in_place = epilogue.bias && !epilogue.rounds_bias ? problem.bias_alignment : 1;
-    if (auto product = make_product(device, problem)) return {std::move(product), epilogue, in_place};
-  }
-  return {};
+// What cuBLASLt does itself after the product: a bias that begins on a line, and relu.
+cublasLtEpilogue_t epilogue_of(const DenseSizes& sizes, const DenseEnd& end) {
+  const bool bias = end.has_bias && (sizes.out % (kMemoryAlignment / sizeof(float)) == 0 || sizes.dtype == DType::kBF16);
+  const bool relu = end.activation && end.activation->kind == ActivationKind::kRelu && bias == end.has_bias;
+  if (bias) return relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+  return relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
 }
 
 Kernel dense_cuda(const KernelRequest& request) {
   const DenseSizes sizes = dense_sizes(request);
-  Kernel direct = dense_direct_cuda(request);
-  if (prefers_direct(sizes, sizes.in)) return direct;
+  if (is_empty(sizes)) return dense_direct_cuda(request);
   CudaDevice& device = cuda_device(request);
-  const DenseEnd end = dense_end(request);
-  const auto [product, epilogue, bias_alignment] = find_dense_product(device, sizes, end);
+  DenseEnd end = dense_end(request);
+  const cublasLtEpilogue_t epilogue = epilogue_of(sizes, end);
+  const auto product = make_product(
+      device, {weight_of(sizes, sizes.dtype), rows_of(sizes, sizes.in), rows_of(sizes, sizes.out), epilogue, sizes.dtype});
+  const Kernel direct = dense_direct_cuda(request);
   if (product == nullptr) return direct;
-  DenseEnd left = end;  // to do in place after the product
-  if (epilogue.bias) left.has_bias = false;
-  if (epilogue.relu) left.activation.reset();
-  const bool ends_apart = left.has_bias || left.activation;
-  const Alignments alignments{rows_of(sizes, sizes.in).alignment, weight_of(sizes, sizes.dtype).alignment,
-                              rows_of(sizes, sizes.out).alignment, bias_alignment};
+  const bool fused_bias = epilogue == CUBLASLT_EPILOGUE_BIAS || epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
+  const bool fused_relu = epilogue == CUBLASLT_EPILOGUE_RELU || epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
+  const bool to_low = fused_bias && sizes.dtype == DType::kBF16 && !end.low_bias;
+  if (fused_bias) end.has_bias = false;
+  if (fused_relu) end.activation.reset();
+  const bool ends_apart = end.has_bias || end.activation;
   const std::size_t low_bias = aligned(product->workspace_bytes());
-  std::size_t bytes = std::max(low_bias, direct.workspace_bytes);
-  if (epilogue.rounds_bias) {
-    bytes = std::max(bytes, low_bias + static_cast<std::size_t>(sizes.out) * size_of(DType::kBF16));
-  }
-  const auto run = [=, &device, product = product, epilogue = epilogue, run_direct = direct.run](const Launch& on) {
-    const void* bias = end.has_bias ? on.inputs[2] : nullptr;
-    if (!alignments.fit(on, bias)) return run_direct(on);
-    const void* added = epilogue.bias ? bias : nullptr;
-    if (epilogue.rounds_bias) {
+  const auto run = [=, &device, run_direct = direct.run](const Launch& on) {
+    const void* bias = fused_bias ? on.inputs[2] : nullptr;
+    if (!product->takes(on.inputs[1], on.inputs[0], on.outputs[0], to_low ? nullptr : bias)) return run_direct(on);
+    if (to_low) {
       void* const low = static_cast<std::byte*>(on.workspace) + low_bias;
       launch_low_bias(on, sizes, bias, low);
-      added = low;
+      bias = low;
     }
-    product->run(device.blas(), on.stream, on.inputs[1], on.inputs[0], on.outputs[0], added, on.workspace);
-    if (ends_apart) launch_dense_end(on, sizes, left, bias, on.outputs[0]);
+    product->run(device.blas(), on.stream, on.inputs[1], on.inputs[0], on.outputs[0], bias, on.workspace);
+    if (ends_apart) launch_dense_end(on, sizes, end, end.has_bias ? on.inputs[2] : nullptr, on.outputs[0]);
   };
-  return {text("dense_cuda (cuBLASLt ", product->kind(), epilogue.bias ? ", bias" : "", epilogue.relu ? ", relu" : "", ")"),
-          run, bytes};
+  return {text("dense_cuda (cuBLASLt", fused_bias ? ", bias" : "", fused_relu ? ", relu" : "", ")"), run,
+          std::max(direct.workspace_bytes,
+                   low_bias + (to_low ? static_cast<std::size_t>(sizes.out) * size_of(DType::kBF16) : 0))};
 }
 
 // ---- Gradients -----------------------------------------------------------------------------------
 
 Kernel dense_backward_data_cuda(const KernelRequest& request) {
   const DenseSizes sizes = dense_sizes(request);
-  Kernel direct = dense_backward_data_direct_cuda(request);
-  if (prefers_direct(sizes, sizes.out)) return direct;
+  if (is_empty(sizes)) return dense_backward_data_direct_cuda(request);
   CudaDevice& device = cuda_device(request);
-  const Problem problem{transposed(weight_of(sizes, sizes.dtype)), rows_of(sizes, sizes.out), rows_of(sizes, sizes.in)};
-  const auto product = make_product(device, problem);
+  const auto product = make_product(device, {transposed(weight_of(sizes, sizes.dtype)), rows_of(sizes, sizes.out),
+                                             rows_of(sizes, sizes.in)});
+  const Kernel direct = dense_backward_data_direct_cuda(request);
   if (product == nullptr) return direct;
-  const Alignments alignments{problem.b.alignment, problem.a.alignment, problem.to.alignment};
   const auto run = [=, &device, run_direct = direct.run](const Launch& on) {
-    if (!alignments.fit(on, nullptr)) return run_direct(on);
+    if (!product->takes(on.inputs[1], on.inputs[0], on.outputs[0], nullptr)) return run_direct(on);
     product->run(device.blas(), on.stream, on.inputs[1], on.inputs[0], on.outputs[0], nullptr, on.workspace);
   };
-  return {text("dense_backward_data_cuda (cuBLASLt ", product->kind(), ")"), run,
-          std::max(product->workspace_bytes(), direct.workspace_bytes)};
-}
-
-// The product that gives the gradient of the bias as well; null where there is none, or where it would be another kind of
-// kernel than that of the product alone: cuBLASLt's fastest do not have every epilogue.
-std::shared_ptr<const Product> with_bias_gradient(CudaDevice& device, const DenseSizes& sizes, Problem problem,
-                                                  const Product* plain) {
-  problem.epilogue = CUBLASLT_EPILOGUE_BGRADA;  // A is dy
-  problem.bias_alignment = alignment_of_parameter(sizes.out, DType::kF32);
-  auto product = make_product(device, problem);
-  if (product == nullptr || plain == nullptr || product->kind() == plain->kind()) return product;
-  return sizes.products() <= kBiasGradientCounts ? product : nullptr;
+  return {"dense_backward_data_cuda (cuBLASLt)", run, std::max(product->workspace_bytes(), direct.workspace_bytes)};
 }
 
 Kernel dense_backward_weights_cuda(const KernelRequest& request) {
   const DenseSizes sizes = dense_sizes(request);
-  Kernel direct = dense_backward_weights_direct_cuda(request);
-  if (prefers_direct(sizes, sizes.rows)) return direct;
+  if (is_empty(sizes)) return dense_backward_weights_direct_cuda(request);
   CudaDevice& device = cuda_device(request);
-  const Problem problem{rows_of(sizes, sizes.out), transposed(rows_of(sizes, sizes.in)), weight_of(sizes, DType::kF32)};
-  std::shared_ptr<const Product> product = make_product(device, problem);
-  const bool bias = request.op_as<DenseBackwardWeightsOp>().bias();
-  Alignments alignments{problem.b.alignment, problem.a.alignment, problem.to.alignment};
-  bool in_product = false;
-  if (bias) {
-    if (auto both = with_bias_gradient(device, sizes, problem, product.get())) {
-      product = std::move(both);
-      alignments.bias = alignment_of_parameter(sizes.out, DType::kF32);
-      in_product = true;
-    }
-  }
+  const auto product = make_product(device, {rows_of(sizes, sizes.out), transposed(rows_of(sizes, sizes.in)),
+                                             weight_of(sizes, DType::kF32)});
+  const Kernel direct = dense_backward_weights_direct_cuda(request);
   if (product == nullptr) return direct;
-  const bool apart = bias && !in_product;
-  // After the product, in the same workspace.
-  const std::size_t sums = apart ? bias_gradient_workspace(sizes) : 0;
+  const bool bias = request.op_as<DenseBackwardWeightsOp>().bias();
+  const std::size_t sums = aligned(product->workspace_bytes());
   const auto run = [=, &device, run_direct = direct.run](const Launch& on) {
-    void* const db = bias ? on.outputs[1] : nullptr;
-    if (!alignments.fit(on, db)) return run_direct(on);
-    void* const found = in_product ? db : nullptr;
-    product->run(device.blas(), on.stream, on.inputs[1], on.inputs[0], on.outputs[0], found, on.workspace);
-    if (apart) launch_bias_gradient(on, sizes, on.inputs[1], db, on.workspace);
+    if (!product->takes(on.inputs[1], on.inputs[0], on.outputs[0], nullptr)) return run_direct(on);
+    product->run(device.blas(), on.stream, on.inputs[1], on.inputs[0], on.outputs[0], nullptr, on.workspace);
+    if (bias) {
+      launch_bias_gradient(on, sizes, on.inputs[1], on.outputs[1], static_cast<std::byte*>(on.workspace) + sums);
+    }
   };
-  const char* const end = in_product ? ", bias)" : (apart ? "), bias" : ")");
-  return {text("dense_backward_weights_cuda (cuBLASLt ", product->kind(), end), run,
-          std::max({product->workspace_bytes(), sums, direct.workspace_bytes})};
+  return {text("dense_backward_weights_cuda (cuBLASLt", bias ? ", bias)" : ")"), run,
+          std::max(direct.workspace_bytes, sums + (bias ? bias_gradient_workspace(sizes) : 0))};
 }
 
 }  // namespace
