@@ -81,7 +81,7 @@ TEST_F(CheckpointCommandsTest, WhatIsExportedComesBackAsARun) {
     EXPECT_EQ(err(), "lockstep: " + back + ": holds a run already; name another directory with --run\n");
   }
   ASSERT_EQ(run({"train", "from-w.h5/config.toml", "--run", "from-w.h5", "--resume"}), 0) << err();
-  EXPECT_EQ(out().find("resumed from from-w.h5/checkpoints/step-00000000\n"), 0u) << out();
+  EXPECT_NE(out().find("resumed from from-w.h5/checkpoints/step-00000000\n"), std::string::npos) << out();
   ASSERT_EQ(run({"checkpoint", "export", "r", "--output", "one.safetensors", "--checkpoint", "12", "--quiet"}), 0);
   EXPECT_EQ(run({"checkpoint", "diff", kOne, "one.safetensors", "--quiet"}), 0);
 }
