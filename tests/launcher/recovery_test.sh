@@ -41,9 +41,13 @@ workers_up() {
     test -z "$caught" || test $((16#$caught >> 14 & 1)) = 0 || echo "$process"
   done
 }
-# Waits until all are up, then a random time of at most $1 ms, and picks one of them: $victim.
+# The newest checkpoint of the run; nothing where there is none yet.
+newest_checkpoint() { { ls "$work/$run/checkpoints" 2> /dev/null || true; } | { grep '^step-' || true; } | sort | tail -1; }
+# Waits until all are up and, every second time, until there is a checkpoint more; then a random time of at most $1 ms, and
+# picks one of them: $victim. Half of the faults meet workers that start, and half such as have gone on from one before.
 pick_victim() {
-  local all=() i
+  local all=() i before
+  before=$(newest_checkpoint)
   for i in {1..3000}; do
     mapfile -t all < <(workers_up)
     test "${#all[@]}" -lt "$workers" || break
@@ -51,6 +55,10 @@ pick_victim() {
     sleep 0.01
   done
   test "${#all[@]}" = "$workers" || fail "not all $workers workers came up"
+  while test $((turn % 2)) = 0 && test "$(newest_checkpoint)" = "$before"; do
+    kill -0 "$child" 2> /dev/null || fail "it ended by itself"
+    sleep 0.02
+  done
   sleep "$(printf '0.%03d' $((RANDOM % $1)))"
   victim=${all[RANDOM % workers]}
 }
@@ -65,7 +73,7 @@ none_left() {
 # What must be equal: the log without times, the end, and the state, written by one worker.
 same_as_undisturbed() {
   local step
-  step=$(ls "$work/$run/checkpoints" | sed -n 's/^step-0*//p' | sort -n | tail -1)
+  step=$(newest_checkpoint | sed 's/^step-0*//')
   step=$((step + 9))
   local disturbed=$run alone=undisturbed-$run
   workers=1
@@ -86,13 +94,13 @@ same_as_undisturbed() {
   echo "$disturbed: the same $step steps, in $(ls "$work/$disturbed/checkpoints" | wc -l) checkpoints"
 }
 
-for ((i = 1; i <= kills; ++i)); do
+for ((turn = 1; turn <= kills; ++turn)); do
   workers=$((RANDOM % 4 + 1))
-  test $((i % 10)) != 5 || workers=8
+  test $((turn % 10)) != 5 || workers=8
   train killed
   pick_victim 900
-  kill -KILL "$victim" 2> /dev/null || fail "kill $i: the worker was gone already"
-  none_left "kill $i"
+  kill -KILL "$victim" 2> /dev/null || fail "kill $turn: the worker was gone already"
+  none_left "kill $turn"
   # mpirun takes seconds to notice that there is nothing left.
   kill -KILL "$child" 2> /dev/null || true
   wait "$child" 2> /dev/null || true
@@ -100,7 +108,7 @@ done 2> /dev/null
 test "$kills" = 0 || same_as_undisturbed
 
 slowest=0
-for ((i = 1; i <= signals; ++i)); do
+for ((turn = 1; turn <= signals; ++turn)); do
   workers=$((RANDOM % 4 + 1))
   train signalled
   pick_victim 900
@@ -111,13 +119,13 @@ for ((i = 1; i <= signals; ++i)); do
   code=0
   wait "$child" || code=$?
   took=$((($(date +%s%N) - begin) / 1000000))
-  test "$code" = 75 || fail "signal $i ($signal to one of $workers workers): exit code $code, expected 75"
-  test "$took" -lt 10000 || fail "signal $i: took $took ms"
+  test "$code" = 75 || fail "signal $turn ($signal to one of $workers workers): exit code $code, expected 75"
+  test "$took" -lt 10000 || fail "signal $turn: took $took ms"
   test "$took" -le "$slowest" || slowest=$took
-  grep -q '"status": "stopped"' "$work/signalled/summary.json" || fail "signal $i: the summary does not say stopped"
-  none_left "signal $i"
+  grep -q '"status": "stopped"' "$work/signalled/summary.json" || fail "signal $turn: the summary does not say stopped"
+  none_left "signal $turn"
   # The newest checkpoint is that of the last step of the log.
   step=$(sed -n 's/^{"step":\([0-9]*\),.*/\1/p' "$work/signalled/log.jsonl" | tail -1)
-  test -s "$work/signalled/checkpoints/$(printf 'step-%08d' "${step:-0}")/manifest.json" || fail "signal $i: no checkpoint of step $step"
+  test -s "$work/signalled/checkpoints/$(printf 'step-%08d' "${step:-0}")/manifest.json" || fail "signal $turn: no checkpoint of step $step"
 done
 test "$signals" = 0 || { echo "signals: the slowest stop took $slowest ms"; same_as_undisturbed; }
