@@ -41,6 +41,13 @@ struct RowGroups {
     if (threads() > kWarp) block = threads();
   }
 
+  // Makes a group, and a block, of `threads`: a power of two from 32 on.
+  void give_block_each(int threads) {
+    for (shift = 0; (1 << shift) < threads;) ++shift;
+    block = threads;
+    of_thread = (packs + threads - 1) / threads;
+  }
+
   int threads() const { return 1 << shift; }
   std::int64_t rows_of_block() const { return block / threads(); }
   std::int64_t chunks() const { return (rows + rows_of_block() - 1) / rows_of_block(); }

@@ -1,8 +1,10 @@
 // CUDA kernels of softmax. Along the last axis a row is worked on by a group of threads that hold it in their registers; where
-// it is too long for that, it is read twice, the second time from a cache. Along another axis a thread has elements of
+// it is too long for that, by a block that holds it in all the memory there is on chip; and where that does not
+// suffice, it is read twice, the second time from a cache. Along another axis a thread has elements of
 // one column, and its neighbours those of the next columns.
 #include "ops/softmax/softmax_cuda.h"
 
+#include "core/kernel/cuda_long_rows.h"
 #include "ops/softmax/softmax.h"
 
 namespace lockstep {
@@ -12,6 +14,9 @@ constexpr int kHeld = 8;          // packs of a thread, forward
 constexpr int kHeldBackward = 4;  // of dy and of y each
 constexpr int kInFlight = 4;      // loads of a thread where a row is not held
 constexpr int kMostThreads = 512;
+
+using ForwardRow = LongRow<256, 25, 7 * 256>;   // two blocks on a multiprocessor: one computes while the other loads
+using BackwardRow = LongRow<512, 13, 1408, 2>;  // dy and y; one block has all registers, but little to compute
 
 // A tensor seen as (outer, n, inner), the softmax going over n.
 struct Extents {
@@ -52,6 +57,31 @@ __global__ void __launch_bounds__(kMostThreads) softmax_held(RowGrid grid, bool 
 #pragma unroll
     for (int k = 0; k < N; ++k) v[p][k] *= scale;
     store_elements(to + i, N, wide, v[p]);
+  });
+}
+
+template <typename Wide>
+__global__ void __launch_bounds__(ForwardRow::kBlock, 2) softmax_on_chip(RowGrid grid, const float* x, float* y) {
+  const RowThread at(grid, blockIdx.x);
+  ForwardRow row({x + at.row * grid.length}, static_cast<int>(grid.packs), Wide{});
+  float* to = y + at.row * grid.length;
+  constexpr int N = ForwardRow::N;
+  float largest = -INFINITY, sum = 0.0f;
+  row.each([&](const float(&v)[1][N], int) {
+#pragma unroll
+    for (int k = 0; k < N; ++k) largest = fmaxf(largest, v[0][k]);
+  });
+  largest = at.largest(largest);
+  row.change([&](float(&v)[1][N], int) {
+#pragma unroll
+    for (int k = 0; k < N; ++k) sum += v[0][k] = expf(v[0][k] - largest);
+  });
+  const float scale = 1.0f / at.sum(sum);
+  row.each([&](const float(&v)[1][N], int i) {
+    float out[N];
+#pragma unroll
+    for (int k = 0; k < N; ++k) out[k] = v[0][k] * scale;
+    store_elements(to + i, N, Wide::value, out);
   });
 }
 
@@ -101,6 +131,27 @@ __global__ void __launch_bounds__(kMostThreads)
 #pragma unroll
     for (int k = 0; k < N; ++k) d[p][k] = saved[p][k] * (d[p][k] - sum);
     store_elements(dx + first + i, N, wide, d[p]);
+  });
+}
+
+template <typename Wide>
+__global__ void __launch_bounds__(BackwardRow::kBlock, 1)
+    softmax_backward_on_chip(RowGrid grid, const float* dy, const float* y, float* dx) {
+  const RowThread at(grid, blockIdx.x);
+  const std::int64_t first = at.row * grid.length;
+  const BackwardRow row({dy + first, y + first}, static_cast<int>(grid.packs), Wide{});
+  constexpr int N = BackwardRow::N;
+  float sum = 0.0f;
+  row.each([&](const float(&v)[2][N], int) {
+#pragma unroll
+    for (int k = 0; k < N; ++k) sum = fmaf(v[0][k], v[1][k], sum);
+  });
+  sum = at.sum(sum);
+  row.each([&](const float(&v)[2][N], int i) {
+    float out[N];
+#pragma unroll
+    for (int k = 0; k < N; ++k) out[k] = v[1][k] * (v[0][k] - sum);
+    store_elements(dx + first + i, N, Wide::value, out);
   });
 }
 
@@ -233,6 +284,18 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---- Launches ------------------------------------------------------------------------------------
 
+Kernel make_on_chip(std::int64_t rows, std::int64_t length) {
+  RowGroups groups(rows, length, ForwardRow::N, 1);
+  groups.give_block_each(ForwardRow::kBlock);
+  return {"softmax_cuda (long rows)", [=](const Launch& on) {
+            const float* x = on.input<float>(0);
+            float* y = on.output<float>(0);
+            const bool wide = is_aligned(x, 16) && is_aligned(y, 16);
+            launch(on, groups.blocks(), groups.block,
+                   wide ? softmax_on_chip<std::true_type> : softmax_on_chip<std::false_type>, groups.grid(), x, y);
+          }};
+}
+
 template <int N>
 Kernel make_rows(const RowGroups& groups) {
   const auto kernel = groups.of_thread == 1       ? softmax_held<N, 1>
@@ -243,6 +306,19 @@ Kernel make_rows(const RowGroups& groups) {
             float* y = on.output<float>(0);
             const bool wide = is_aligned(x, sizeof(float) * N) && is_aligned(y, sizeof(float) * N);
             launch(on, groups.blocks(), groups.block, kernel, groups.grid(), wide, x, y);
+          }};
+}
+
+Kernel make_backward_on_chip(std::int64_t rows, std::int64_t length) {
+  RowGroups groups(rows, length, BackwardRow::N, 1);
+  groups.give_block_each(BackwardRow::kBlock);
+  return {"softmax_backward_cuda (long rows)", [=](const Launch& on) {
+            const float *dy = on.input<float>(0), *y = on.input<float>(1);
+            float* dx = on.output<float>(0);
+            const bool wide = is_aligned(dy, 16) && is_aligned(y, 16) && is_aligned(dx, 16);
+            launch(on, groups.blocks(), groups.block,
+                   wide ? softmax_backward_on_chip<std::true_type> : softmax_backward_on_chip<std::false_type>,
+                   groups.grid(), dy, y, dx);
           }};
 }
 
@@ -265,6 +341,7 @@ Kernel softmax_cuda(const KernelRequest& request) {
   if (request.inputs[0].elements() == 0) return {"softmax_cuda (empty)", [](const Launch&) {}};
   if (e.rows()) {
     const RowGroups groups(e.outer, e.n, kPackOf<float>, kHeld, kMostThreads);
+    if (groups.of_thread > kHeld && ForwardRow::fits(e.n)) return make_on_chip(e.outer, e.n);
     return groups.pack == 1 ? make_rows<1>(groups) : make_rows<kPackOf<float>>(groups);
   }
   const ColumnGrid grid(e);
@@ -278,6 +355,7 @@ Kernel softmax_backward_cuda(const KernelRequest& request) {
   if (request.inputs[0].elements() == 0) return {"softmax_backward_cuda (empty)", [](const Launch&) {}};
   if (e.rows()) {
     const RowGroups groups(e.outer, e.n, kPackOf<float>, kHeldBackward, kMostThreads);
+    if (groups.of_thread > kHeldBackward && BackwardRow::fits(e.n)) return make_backward_on_chip(e.outer, e.n);
     return groups.pack == 1 ? make_backward_rows<1>(groups) : make_backward_rows<kPackOf<float>>(groups);
   }
   const ColumnGrid grid(e);

@@ -1,4 +1,5 @@
 // The emulator itself: barriers, collectives, and the order of queued work.
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
@@ -182,6 +183,24 @@ __global__ void half_at_a_barrier(int* after) {
     __syncwarp();
     __syncthreads();
   }
+}
+
+__global__ void copy_beside(const int* from, int* before, int* after) {
+  __shared__ int shared[64];
+  shared[threadIdx.x] = -1;
+  __pipeline_memcpy_async(&shared[threadIdx.x], from + threadIdx.x, sizeof(int));
+  __pipeline_commit();
+  before[threadIdx.x] = shared[threadIdx.x];
+  __pipeline_wait_prior(0);
+  after[threadIdx.x] = shared[threadIdx.x];
+}
+
+TEST_F(EmulatorTest, ACopyThatIsNotWaitedForLeavesTheOldValues) {
+  const auto from = numbers<int>(64), before = numbers<int>(64), after = numbers<int>(64);
+  std::iota(from.begin(), from.end(), 10);
+  run(2, 64, copy_beside, from.data(), before.data(), after.data());
+  EXPECT_EQ(before.values(), std::vector<int>(64, -1));
+  EXPECT_EQ(after.values(), from.values());
 }
 
 TEST_F(EmulatorTest, ABarrierForAllThatHaveNotEnded) {
