@@ -6,10 +6,10 @@
 //   Row row({x + first}, packs, Wide{});               // in the kernel, of Row::kBlock threads
 //   row.each([&](const float (&x)[1][4], int i) { ... });
 //
-// Registers are most of a multiprocessor's memory: 256 KB of them, of which a thread can use the more for elements the fewer
-// threads share them. Together with the 48 KB of static shared memory that a block may have, two rows of
-// 32768 elements are held at once by two blocks, or two tensors of one row by one block. All loads of a thread are in flight together:
-// up to 256 KB of a multiprocessor, many times what the memory's rate times its latency asks for.
+// A multiprocessor has 256 KB of registers, more than it has of anything else; the fewer threads share them, the more
+// hold elements. With the 48 KB of static shared memory that a block may have, that is room for two rows of 32768 elements, of two
+// blocks, or for two tensors' rows, of one block. All loads of a thread are in flight together: up to 256 KB of a
+// multiprocessor, many times what the rate of the memory times its latency asks for.
 //
 // The elements are dealt in packs of four: thread t has the packs t, t + kBlock, ... A slot of shared memory belongs to one
 // thread, so no barrier is needed.
@@ -24,7 +24,7 @@
 
 namespace lockstep {
 
-// `kThreads_`: of the block. P: packs of a thread in registers. kSlots: packs of the block in shared memory. K: tensors of
+// kThreadsOfBlock: a power of two. P: packs of a thread in registers. kSlots: packs of the block in shared memory. K: tensors of
 // the same extents, whose elements are needed together.
 template <int kThreadsOfBlock, int P, int kSlots, int K = 1>
 class LongRow {

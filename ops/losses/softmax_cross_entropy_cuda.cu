@@ -3,7 +3,8 @@
 //   log S + (1 - s) (m - x_t) + s / classes * sum (m - x),
 // and with shares t of the classes (smoothed: t' = (1 - s) t + s / classes) the sum over the classes of
 // t' (log S + m - x). Forward, the logits are read once: m is the largest so far, and sums move along with it. Backward, they
-// stay in registers where the row is short enough, else they are read twice, the second time from a cache.
+// stay in registers, or in all the memory on chip, where the row is short enough for that; else they are read twice, the second
+// time from a cache. What leads to the logit of the label, one load after another, begins before the row has arrived.
 #include "ops/losses/loss.h"
 #include "ops/losses/loss_sum_cuda.h"
 #include "ops/losses/softmax_cross_entropy.h"
@@ -12,9 +13,10 @@
 namespace lockstep {
 namespace {
 
-constexpr int kInFlight = 4;  // packs of a thread, where a row is not held
-constexpr int kHeld = 8;
+constexpr int kHeld = 8;             // packs of a thread: of a row that is held; or in flight
+constexpr int kInFlight = 4;         // where there are shares beside the logits, or two passes
 constexpr int kMostThreads = 512;
+constexpr int kBlocksOfLogits = 2;   // of that many threads, with 64 registers each, where there are logits alone
 constexpr std::int64_t kFew = 8192;  // logits up to which one block is faster than two launches
 
 // What all rows have in common.
@@ -62,13 +64,9 @@ struct Distances {
     const float moved = exponentials.rise(value);
     if (moved > 0.0f && shares != 0.0f) distance = fmaf(shares, moved, distance);
   }
+  // The elements of a pack, none of which is above the largest.
   template <int N>
-  __device__ void add(const float (&x)[N], const float (&share)[N]) {
-    float top = x[0];
-#pragma unroll
-    for (int k = 1; k < N; ++k) top = fmaxf(top, x[k]);
-    rise(top);
-    exponentials.add(x);
+  __device__ void add_below(const float (&x)[N], const float (&share)[N]) {
     const float from = exponentials.base();
 #pragma unroll
     for (int k = 0; k < N; ++k) {
@@ -82,24 +80,32 @@ struct Distances {
 // The loss of one row, in thread 0 of its group. kEach: all classes have a share, by the target or by smoothing.
 template <int N, bool kShares, bool kEach>
 __device__ float row_loss(const RowThread& at, const RowGrid& grid, const Tensors& in) {
-  const std::int64_t first = at.row * grid.length, step = std::int64_t{at.threads} * kInFlight;
+  constexpr int P = kShares ? kInFlight : kHeld;
+  const std::int64_t first = at.row * grid.length, step = std::int64_t{at.threads} * P;
+  const bool results = at.thread == 0 && at.packs > 0;
+  std::int32_t label = -1;
+  if (!kShares && results) label = in.labels[at.row];
   Distances mine;
   for (std::int64_t base = 0; base < at.packs; base += step) {
-    float x[kInFlight][N], share[kInFlight][N];
-    at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) {
+    float x[P][N], share[P][N];
+    fill(x, -INFINITY);
+    at.for_packs<P, N>(base, [&](int p, std::int64_t i) {
       load_elements(in.x + first + i, N, in.wide, x[p]);
       if constexpr (kShares) load_elements(in.shares + first + i, N, in.wide, share[p]);
     });
-    at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t) {
-      if constexpr (kEach) {
+    mine.rise(largest_of(x));
+#pragma unroll
+    for (int p = 0; p < P; ++p) mine.exponentials.add_below(x[p]);
+    if constexpr (kEach) {
+      at.for_packs<P, N>(base, [&](int p, std::int64_t) {
 #pragma unroll
         for (int k = 0; k < N; ++k) share[p][k] = kShares ? static_cast<float>(in.smoothed(share[p][k])) : 1.0f;
-        mine.add(x[p], share[p]);
-      } else {
-        mine.exponentials.add(x[p]);
-      }
-    });
+        mine.add_below(x[p], share[p]);
+      });
+    }
   }
+  const bool known = label >= 0 && label < grid.length;
+  const float of_label = known ? in.x[first + label] : NAN;
   const float largest = at.largest(mine.exponentials.largest);
   mine.rise(largest);
   const float log_sum = logf(at.sum(mine.exponentials.sum));
@@ -108,17 +114,16 @@ __device__ float row_loss(const RowThread& at, const RowGrid& grid, const Tensor
     const float shares = at.sum(mine.shares);
     return fmaf(shares, log_sum, distance);
   } else {
-    if (at.thread != 0 || at.packs == 0) return 0.0f;
-    const std::int32_t label = in.labels[at.row];
-    if (label < 0 || label >= grid.length) return NAN;
-    const float of_label = largest - in.x[first + label];
-    if constexpr (!kEach) return log_sum + of_label;
-    return static_cast<float>(log_sum + (1.0 - in.smoothing) * of_label + in.floor * distance);
+    if (!results) return 0.0f;
+    if (!known) return NAN;
+    const float to_label = largest - of_label;
+    if constexpr (!kEach) return log_sum + to_label;
+    return static_cast<float>(log_sum + (1.0 - in.smoothing) * to_label + in.floor * distance);
   }
 }
 
 template <int N, bool kShares, bool kEach>
-__global__ void __launch_bounds__(kMostThreads) cross_entropy(RowGrid grid, Tensors in, LossSum sum) {
+__global__ void __launch_bounds__(kMostThreads, kBlocksOfLogits) cross_entropy(RowGrid grid, Tensors in, LossSum sum) {
   const std::int64_t rows_of_block = blockDim.x >> grid.shift;
   double total = 0.0;
   for (std::int64_t block = blockIdx.x; block * rows_of_block < grid.rows; block += gridDim.x) {
@@ -131,44 +136,65 @@ __global__ void __launch_bounds__(kMostThreads) cross_entropy(RowGrid grid, Tens
 
 // ---- Backward ------------------------------------------------------------------------------------
 
-// What a thread needs for the gradients of its logits, once m and S are known.
+// What is known of a row before its logits have come.
+struct RowFacts {
+  float factor = 0.0f;      // what the gradient is multiplied by; NaN where the label is no class
+  std::int32_t label = -1;  // -1, too, where its logit is not among this thread's
+  float of_label = 0.0f;    // that logit
+
+  // The loads that come before those of the logits, and the one that waits for them.
+  __device__ RowFacts(const RowThread& at, const Tensors& in, double scale, const float* cotangent) {
+    if (at.packs == 0) return;
+    factor = static_cast<float>(scale * *cotangent * in.weight(at.row));
+    if (in.labels != nullptr) label = in.labels[at.row];
+  }
+  template <int N>
+  __device__ void find_label(const RowThread& at, const RowGrid& grid, const Tensors& in) {
+    if (label < 0 || label >= grid.length) {
+      factor = NAN;
+    } else if ((label / N & (at.threads - 1)) == at.thread) {
+      of_label = in.x[at.row * grid.length + label];
+      return;
+    }
+    label = -1;
+  }
+};
+
+// Once m and S are known.
 struct RowResult {
-  float largest, sum, factor;  // m, S, and what the gradient is multiplied by
-  double shares;               // sum t', where there are shares
+  float largest, sum;
+  double shares = 0.0;  // sum t', where there are shares
 };
 
-template <int N>
+// Of every class as if it were not the label; put_label() then does that one over.
 struct LabelGradient {
-  std::int32_t label;
-  float inverse, floor;   // factor / S, and the factor's smoothing
-  float of_label = 0.0f;  // of the class itself, in the thread that has it
+  float inverse, floor;  // factor / S, and the factor's smoothing
 
-  __device__ LabelGradient(const Tensors& in, const RowThread& at, const RowGrid& grid, const RowResult& result) {
-    label = at.packs > 0 ? in.labels[at.row] : 0;
-    const bool known = label >= 0 && label < grid.length;
-    const float factor = known ? result.factor : NAN;  // and so is the whole row
-    inverse = factor / result.sum;
-    floor = static_cast<float>(factor * in.floor);
-    if (at.packs == 0 || !known || (label / N & (at.threads - 1)) != at.thread) return;
-    const float e = expf(in.x[at.row * grid.length + label] - result.largest);
-    // p - 1 in one rounding: factor * (e / S - 1) loses digits where p is near 1.
-    of_label = static_cast<float>((static_cast<double>(e) / result.sum - (1.0 - in.smoothing)) * factor - floor);
+  __device__ LabelGradient(const Tensors& in, const RowFacts& row, const RowResult& result) {
+    inverse = row.factor / result.sum;
+    floor = static_cast<float>(row.factor * in.floor);
   }
-  // `e`: exp(x - m) of class `k`.
-  __device__ float operator()(float e, float, std::int64_t k) const {
-    return k == label ? of_label : fmaf(e, inverse, -floor);
+  // `e`: exp(x - m) of a class.
+  __device__ float operator()(float e, float) const { return fmaf(e, inverse, -floor); }
+
+  // `dx`: of the row. The thread that has stored the label's gradient stores it again.
+  __device__ void put_label(const Tensors& in, const RowFacts& row, const RowResult& result, float* dx) const {
+    if (row.label < 0) return;
+    const float e = expf(row.of_label - result.largest);
+    // p - 1 in one rounding: factor * (e / S - 1) loses digits where p is near 1.
+    dx[row.label] =
+        static_cast<float>((static_cast<double>(e) / result.sum - (1.0 - in.smoothing)) * row.factor - floor);
   }
 };
 
-template <int N>
 struct ShareGradient {
   const Tensors& in;
   float factor;
   double of_one;  // sum t' / S
 
-  __device__ ShareGradient(const Tensors& in, const RowThread&, const RowGrid&, const RowResult& result)
-      : in(in), factor(result.factor), of_one(result.shares / result.sum) {}
-  __device__ float operator()(float e, float share, std::int64_t) const {
+  __device__ ShareGradient(const Tensors& in, const RowFacts& row, const RowResult& result)
+      : in(in), factor(row.factor), of_one(result.shares / result.sum) {}
+  __device__ float operator()(float e, float share) const {
     return static_cast<float>((e * of_one - in.smoothed(share)) * factor);
   }
 };
@@ -194,59 +220,85 @@ struct LoadedPacks {
   }
 };
 
-__device__ inline float factor_of(const RowThread& at, const Tensors& in, double scale, const float* cotangent) {
-  return static_cast<float>(scale * *cotangent * (at.packs > 0 ? in.weight(at.row) : 0.0));
-}
-
-template <bool kShares, int N>
-using RowGradient = std::conditional_t<kShares, ShareGradient<N>, LabelGradient<N>>;
+template <bool kShares>
+using RowGradient = std::conditional_t<kShares, ShareGradient, LabelGradient>;
 
 // The P packs of a thread stay in its registers.
 template <int N, int P, bool kShares>
-__global__ void __launch_bounds__(kMostThreads)
+__global__ void __launch_bounds__(kMostThreads, kShares ? 1 : kBlocksOfLogits)
     cross_entropy_backward_held(RowGrid grid, Tensors in, double scale, const float* cotangent, float* dx, bool wide) {
   const RowThread at(grid, blockIdx.x);
+  RowFacts facts(at, in, scale, cotangent);
   LoadedPacks<N, P> row;
   row.template load<kShares>(at, grid, in, 0);
+  if constexpr (!kShares) facts.template find_label<N>(at, grid, in);
   RowResult result;
   float largest = -INFINITY, sum = 0.0f;
-  at.for_packs<P, N>([&](int p, std::int64_t) {
-#pragma unroll
-    for (int k = 0; k < N; ++k) largest = fmaxf(largest, row.x[p][k]);
-  });
+  at.for_packs<P, N>([&](int p, std::int64_t) { largest = fmaxf(largest, largest_of(row.x[p])); });
   result.largest = at.largest(largest);
   at.for_packs<P, N>([&](int p, std::int64_t) {
 #pragma unroll
     for (int k = 0; k < N; ++k) sum += row.x[p][k] = expf(row.x[p][k] - result.largest);
   });
   result.sum = at.sum(sum);
-  result.shares = 0.0;
   if constexpr (kShares) {
     double all = 0.0;
     row.add_shares(at, in, 0, all);
     result.shares = at.sum(all);
   }
-  result.factor = factor_of(at, in, scale, cotangent);
-  const RowGradient<kShares, N> gradient(in, at, grid, result);
+  const RowGradient<kShares> gradient(in, facts, result);
   at.for_packs<P, N>([&](int p, std::int64_t i) {
     float d[N];
 #pragma unroll
-    for (int k = 0; k < N; ++k) d[k] = gradient(row.x[p][k], kShares ? row.share[p][k] : 0.0f, i + k);
+    for (int k = 0; k < N; ++k) d[k] = gradient(row.x[p][k], kShares ? row.share[p][k] : 0.0f);
     store_elements(dx + at.row * grid.length + i, N, wide, d);
   });
+  if constexpr (!kShares) gradient.put_label(in, facts, result, dx + at.row * grid.length);
+}
+
+// A block holds a row on chip. The targets are labels.
+template <typename Wide>
+__global__ void __launch_bounds__(LongLogits::kBlock, 2)
+    cross_entropy_backward_on_chip(RowGrid grid, Tensors in, double scale, const float* cotangent, float* dx) {
+  constexpr int N = LongLogits::N;
+  const RowThread at(grid, blockIdx.x);
+  const std::int64_t first = at.row * grid.length;
+  RowFacts facts(at, in, scale, cotangent);
+  LongLogits row({in.x + first}, static_cast<int>(grid.packs), Wide{});
+  facts.template find_label<N>(at, grid, in);
+  RowResult result;
+  float largest = -INFINITY, sum = 0.0f;
+  row.each([&](const float(&x)[1][N], int) { largest = fmaxf(largest, largest_of(x[0])); });
+  result.largest = at.largest(largest);
+  row.change([&](float(&x)[1][N], int) {
+#pragma unroll
+    for (int k = 0; k < N; ++k) sum += x[0][k] = expf(x[0][k] - result.largest);
+  });
+  result.sum = at.sum(sum);
+  const LabelGradient gradient(in, facts, result);
+  row.each([&](const float(&x)[1][N], int i) {
+    float d[N];
+#pragma unroll
+    for (int k = 0; k < N; ++k) d[k] = gradient(x[0][k], 0.0f);
+    store_elements(dx + first + i, N, Wide::value, d);
+  });
+  gradient.put_label(in, facts, result, dx + first);
 }
 
 template <int N, bool kShares>
 __global__ void __launch_bounds__(kMostThreads)
     cross_entropy_backward_long(RowGrid grid, Tensors in, double scale, const float* cotangent, float* dx, bool wide) {
   const RowThread at(grid, blockIdx.x);
+  RowFacts facts(at, in, scale, cotangent);
+  if constexpr (!kShares) facts.template find_label<N>(at, grid, in);
   const std::int64_t step = std::int64_t{at.threads} * kInFlight;
   LoadedPacks<N, kInFlight> row;
   Exponentials mine;
   double all = 0.0;
   for (std::int64_t base = 0; base < at.packs; base += step) {
+    fill(row.x, -INFINITY);
     row.template load<kShares>(at, grid, in, base);
-    at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t) { mine.add(row.x[p]); });
+    mine.add(row.x);
     if constexpr (kShares) row.add_shares(at, in, base, all);
   }
   RowResult result;
@@ -254,19 +306,19 @@ __global__ void __launch_bounds__(kMostThreads)
   mine.rise(result.largest);
   result.sum = at.sum(mine.sum);
   result.shares = kShares ? at.sum(all) : 0.0;
-  result.factor = factor_of(at, in, scale, cotangent);
-  const RowGradient<kShares, N> gradient(in, at, grid, result);
+  const RowGradient<kShares> gradient(in, facts, result);
   for (std::int64_t base = 0; base < at.packs; base += step) {
     row.template load<kShares>(at, grid, in, base);
     at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) {
       float d[N];
 #pragma unroll
       for (int k = 0; k < N; ++k) {
-        d[k] = gradient(expf(row.x[p][k] - result.largest), kShares ? row.share[p][k] : 0.0f, i + k);
+        d[k] = gradient(expf(row.x[p][k] - result.largest), kShares ? row.share[p][k] : 0.0f);
       }
       store_elements(dx + at.row * grid.length + i, N, wide, d);
     });
   }
+  if constexpr (!kShares) gradient.put_label(in, facts, result, dx + at.row * grid.length);
 }
 
 // ---- Launches ------------------------------------------------------------------------------------
@@ -309,6 +361,20 @@ Kernel softmax_cross_entropy_cuda(const KernelRequest& request) {
   return groups.pack == 1 ? make_forward<1>(rows, groups, few) : make_forward<kPackOf<float>>(rows, groups, few);
 }
 
+Kernel make_backward_on_chip(const Rows& rows, RowGroups groups, int cotangent_input) {
+  constexpr int N = LongLogits::N;
+  groups.give_block_each(LongLogits::kBlock);
+  const Divisor positions(rows.positions, rows.rows);
+  return {"softmax_cross_entropy_backward_cuda (long rows)", [=](const Launch& on) {
+            float* dx = on.output<float>(0);
+            const Tensors in = tensors_of(on, rows, positions, N);
+            const auto kernel = in.wide && is_aligned(dx, 16) ? cross_entropy_backward_on_chip<std::true_type>
+                                                              : cross_entropy_backward_on_chip<std::false_type>;
+            launch(on, groups.blocks(), groups.block, kernel, groups.grid(), in, rows.scale,
+                   on.input<float>(cotangent_input), dx);
+          }};
+}
+
 template <int N, bool kShares>
 Kernel make_backward(const Rows& rows, const RowGroups& groups, int cotangent_input) {
   const Divisor positions(rows.positions, rows.rows);
@@ -326,6 +392,9 @@ Kernel softmax_cross_entropy_backward_cuda(const KernelRequest& request) {
   const int cotangent_input = static_cast<int>(request.inputs.size()) - 1;
   const Rows rows(request, request.inputs.size() - 1, request.op_as<SoftmaxCrossEntropyBackwardOp>().loss());
   const RowGroups groups(rows.rows, rows.classes, kPackOf<float>, kHeld, kMostThreads);
+  if (!rows.shares && groups.of_thread > kHeld && LongLogits::fits(rows.classes)) {
+    return make_backward_on_chip(rows, groups, cotangent_input);
+  }
   if (groups.pack == 1) {
     return rows.shares ? make_backward<1, true>(rows, groups, cotangent_input)
                        : make_backward<1, false>(rows, groups, cotangent_input);

@@ -4,7 +4,6 @@
 // one column, and its neighbours those of the next columns.
 #include "ops/softmax/softmax_cuda.h"
 
-#include "core/kernel/cuda_long_rows.h"
 #include "ops/softmax/softmax.h"
 
 namespace lockstep {
@@ -15,8 +14,10 @@ constexpr int kHeldBackward = 4;  // of dy and of y each
 constexpr int kInFlight = 4;      // loads of a thread where a row is not held
 constexpr int kMostThreads = 512;
 
-using ForwardRow = LongRow<256, 25, 7 * 256>;   // two blocks on a multiprocessor: one computes while the other loads
-using BackwardRow = LongRow<512, 13, 1408, 2>;  // dy and y; one block has all registers, but little to compute
+// dy and y of a row: the shorter ones two at a time; of the longer ones one takes all registers, but there is little to compute
+// while no load is in flight.
+using GradientRow = LongRow<256, 13, 704, 2>;
+using LongGradientRow = LongRow<512, 13, 1408, 2>;
 
 // A tensor seen as (outer, n, inner), the softmax going over n.
 struct Extents {
@@ -61,11 +62,11 @@ __global__ void __launch_bounds__(kMostThreads) softmax_held(RowGrid grid, bool 
 }
 
 template <typename Wide>
-__global__ void __launch_bounds__(ForwardRow::kBlock, 2) softmax_on_chip(RowGrid grid, const float* x, float* y) {
+__global__ void __launch_bounds__(LongLogits::kBlock, 2) softmax_on_chip(RowGrid grid, const float* x, float* y) {
   const RowThread at(grid, blockIdx.x);
-  ForwardRow row({x + at.row * grid.length}, static_cast<int>(grid.packs), Wide{});
+  LongLogits row({x + at.row * grid.length}, static_cast<int>(grid.packs), Wide{});
   float* to = y + at.row * grid.length;
-  constexpr int N = ForwardRow::N;
+  constexpr int N = LongLogits::N;
   float largest = -INFINITY, sum = 0.0f;
   row.each([&](const float(&v)[1][N], int) {
 #pragma unroll
@@ -94,8 +95,9 @@ __global__ void __launch_bounds__(kMostThreads) softmax_long(RowGrid grid, bool 
   const std::int64_t step = std::int64_t{at.threads} * kInFlight;
   for (std::int64_t base = 0; base < at.packs; base += step) {
     float v[kInFlight][N];
+    fill(v, -INFINITY);
     at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) { load_elements(from + i, N, wide, v[p]); });
-    at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t) { mine.add(v[p]); });
+    mine.add(v);
   }
   const float largest = at.largest(mine.largest);
   mine.rise(largest);
@@ -134,13 +136,13 @@ __global__ void __launch_bounds__(kMostThreads)
   });
 }
 
-template <typename Wide>
-__global__ void __launch_bounds__(BackwardRow::kBlock, 1)
+template <typename Row, typename Wide>
+__global__ void __launch_bounds__(Row::kBlock, 512 / Row::kBlock)
     softmax_backward_on_chip(RowGrid grid, const float* dy, const float* y, float* dx) {
   const RowThread at(grid, blockIdx.x);
   const std::int64_t first = at.row * grid.length;
-  const BackwardRow row({dy + first, y + first}, static_cast<int>(grid.packs), Wide{});
-  constexpr int N = BackwardRow::N;
+  const Row row({dy + first, y + first}, static_cast<int>(grid.packs), Wide{});
+  constexpr int N = Row::N;
   float sum = 0.0f;
   row.each([&](const float(&v)[2][N], int) {
 #pragma unroll
@@ -285,8 +287,8 @@ __global__ void __launch_bounds__(kThreads)
 // ---- Launches ------------------------------------------------------------------------------------
 
 Kernel make_on_chip(std::int64_t rows, std::int64_t length) {
-  RowGroups groups(rows, length, ForwardRow::N, 1);
-  groups.give_block_each(ForwardRow::kBlock);
+  RowGroups groups(rows, length, LongLogits::N, 1);
+  groups.give_block_each(LongLogits::kBlock);
   return {"softmax_cuda (long rows)", [=](const Launch& on) {
             const float* x = on.input<float>(0);
             float* y = on.output<float>(0);
@@ -309,15 +311,16 @@ Kernel make_rows(const RowGroups& groups) {
           }};
 }
 
+template <typename Row>
 Kernel make_backward_on_chip(std::int64_t rows, std::int64_t length) {
-  RowGroups groups(rows, length, BackwardRow::N, 1);
-  groups.give_block_each(BackwardRow::kBlock);
+  RowGroups groups(rows, length, Row::N, 1);
+  groups.give_block_each(Row::kBlock);
   return {"softmax_backward_cuda (long rows)", [=](const Launch& on) {
             const float *dy = on.input<float>(0), *y = on.input<float>(1);
             float* dx = on.output<float>(0);
             const bool wide = is_aligned(dy, 16) && is_aligned(y, 16) && is_aligned(dx, 16);
             launch(on, groups.blocks(), groups.block,
-                   wide ? softmax_backward_on_chip<std::true_type> : softmax_backward_on_chip<std::false_type>,
+                   wide ? softmax_backward_on_chip<Row, std::true_type> : softmax_backward_on_chip<Row, std::false_type>,
                    groups.grid(), dy, y, dx);
           }};
 }
@@ -341,7 +344,7 @@ Kernel softmax_cuda(const KernelRequest& request) {
   if (request.inputs[0].elements() == 0) return {"softmax_cuda (empty)", [](const Launch&) {}};
   if (e.rows()) {
     const RowGroups groups(e.outer, e.n, kPackOf<float>, kHeld, kMostThreads);
-    if (groups.of_thread > kHeld && ForwardRow::fits(e.n)) return make_on_chip(e.outer, e.n);
+    if (groups.of_thread > kHeld && LongLogits::fits(e.n)) return make_on_chip(e.outer, e.n);
     return groups.pack == 1 ? make_rows<1>(groups) : make_rows<kPackOf<float>>(groups);
   }
   const ColumnGrid grid(e);
@@ -355,7 +358,10 @@ Kernel softmax_backward_cuda(const KernelRequest& request) {
   if (request.inputs[0].elements() == 0) return {"softmax_backward_cuda (empty)", [](const Launch&) {}};
   if (e.rows()) {
     const RowGroups groups(e.outer, e.n, kPackOf<float>, kHeldBackward, kMostThreads);
-    if (groups.of_thread > kHeldBackward && BackwardRow::fits(e.n)) return make_backward_on_chip(e.outer, e.n);
+    if (groups.of_thread > kHeldBackward) {
+      if (GradientRow::fits(e.n)) return make_backward_on_chip<GradientRow>(e.outer, e.n);
+      if (LongGradientRow::fits(e.n)) return make_backward_on_chip<LongGradientRow>(e.outer, e.n);
+    }
     return groups.pack == 1 ? make_backward_rows<1>(groups) : make_backward_rows<kPackOf<float>>(groups);
   }
   const ColumnGrid grid(e);

@@ -359,7 +359,8 @@ TEST(Losses, AgreeWithTheCpuHoweverTheyAreCut) {
     run.offset = 4;
     EXPECT_EQ(run_op(op, run, test_registry(), test_device(), values), found);
   };
-  for (const Shape& shape : {Shape{2, 20'004}, Shape{3, 5003}, Shape{400, 48}, Shape{40, 5, 10}, Shape{3, 1000}}) {
+  for (const Shape& shape : {Shape{2, 40'004}, Shape{2, 32'000}, Shape{2, 20'004}, Shape{3, 5003}, Shape{400, 48},
+                             Shape{40, 5, 10}, Shape{3, 1000}}) {
     const Shape positions = shape.slice(0, shape.rank() - 1);
     Tensors in(3);  // logits, shares and numbers to compare with, weights
     std::vector<double> labels;
