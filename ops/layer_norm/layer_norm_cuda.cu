@@ -17,11 +17,14 @@ constexpr int kMostThreads = 512;
 constexpr int kInFlight = 2;                  // packs of a thread, where a row is not held
 constexpr std::int64_t kMostBlocks = 132 * 2;  // backward: each has results for every column
 
-// Packs of a row that a thread holds: forward 32 registers of them, backward 16 elements of dy and of x.
+// Packs of a row that a thread holds: forward 32 registers of them, backward 16 elements of dy and of x; but 32 bytes of each
+// where that suffices, as then there are registers for the next row too.
 template <typename T, int N>
 constexpr int kHeld = N == 1 ? 8 : 32 * 4 / static_cast<int>(sizeof(T)) / N;
 template <int N>
 constexpr int kHeldBackward = N == 1 ? 8 : 16 / N;
+template <typename T, int N>
+constexpr int kHeldTwice = N == 1 ? 8 : 32 / static_cast<int>(sizeof(T)) / N;
 
 __device__ inline float inverse_deviation(float squares, float count, float epsilon) {
   return 1.0f / sqrtf(squares / count + epsilon);
@@ -196,44 +199,63 @@ __device__ inline void add_groups(const RowThread& at, float (&dscale)[N], float
   }
 }
 
+// What a thread holds of a row.
+template <typename T, int N, int P>
+struct HeldGradient {
+  Neighbours<T, N> dy[P], x[P];
+
+  __device__ void load(const RowThread& at, const RowGrid& grid, bool wide, const T* from_dy, const T* from_x) {
+    const std::int64_t first = at.row * grid.length;
+    at.for_packs<P, N>([&](int i, std::int64_t column) {
+      dy[i].load(from_dy + first + column, N, wide);
+      x[i].load(from_x + first + column, N, wide);
+    });
+  }
+};
+
+// Where there are registers for it, the rows that come next are loaded before those at hand are worked on: a block's warps are
+// in step, so that between its sums no load would be in flight otherwise.
 template <typename T, int N, int P>
 __global__ void __launch_bounds__(kMostThreads)
     layer_norm_backward_held(RowGrid grid, Parameters p, const T* dy, const T* x, T* dx, ColumnResults results) {
   const auto count = static_cast<float>(grid.length);
   const std::int64_t rows_of_block = blockDim.x >> grid.shift;
   float scale[P][N], dscale[P][N] = {}, doffset[P][N] = {};
+  constexpr bool kAhead = P <= kHeldTwice<T, N>;
   RowThread columns(grid, blockIdx.x);
+  HeldGradient<T, N, P> held, next;
+  if constexpr (kAhead) next.load(columns, grid, p.wide_data, dy, x);
   columns.packs = grid.packs;  // also where the block has fewer rows than groups
   columns.for_packs<P, N>([&](int i, std::int64_t column) {
     load_elements(p.scale + column, N, p.wide_parameters, scale[i]);
   });
   for (std::int64_t block = blockIdx.x; block * rows_of_block < grid.rows; block += gridDim.x) {
     const RowThread at(grid, block);
-    const std::int64_t first = at.row * grid.length;
-    Neighbours<T, N> d[P], v[P];
-    at.for_packs<P, N>([&](int i, std::int64_t column) {
-      d[i].load(dy + first + column, N, p.wide_data);
-      v[i].load(x + first + column, N, p.wide_data);
-    });
+    if constexpr (kAhead) {
+      held = next;
+      next.load(RowThread(grid, block + gridDim.x), grid, p.wide_data, dy, x);
+    } else {
+      held.load(at, grid, p.wide_data, dy, x);
+    }
     float sum = 0.0f, sums[kSums] = {};
     at.for_packs<P, N>([&](int i, std::int64_t) {
 #pragma unroll
-      for (int k = 0; k < N; ++k) sum += to_float(v[i][k]);
+      for (int k = 0; k < N; ++k) sum += to_float(held.x[i][k]);
     });
     const float mean = at.sum(sum) / count;
-    at.for_packs<P, N>([&](int i, std::int64_t) { add_sums(d[i], v[i], scale[i], mean, sums); });
+    at.for_packs<P, N>([&](int i, std::int64_t) { add_sums(held.dy[i], held.x[i], scale[i], mean, sums); });
     at.sum(sums);
     const RowGradient row(mean, sums, count, p.epsilon);
     at.for_packs<P, N>([&](int i, std::int64_t column) {
       T out[N];
 #pragma unroll
       for (int k = 0; k < N; ++k) {
-        const float dy_k = to_float(d[i][k]), h = row.h(to_float(v[i][k]));
+        const float dy_k = to_float(held.dy[i][k]), h = row.h(to_float(held.x[i][k]));
         out[k] = from_float<T>(row.dx(dy_k, h, scale[i][k]));
         dscale[i][k] = fmaf(dy_k, h, dscale[i][k]);
         doffset[i][k] += dy_k;
       }
-      store_elements(dx + first + column, N, p.wide_data, out);
+      store_elements(dx + at.row * grid.length + column, N, p.wide_data, out);
     });
   }
 #pragma unroll
@@ -329,9 +351,10 @@ template <typename T, int N>
 Kernel make_forward(std::int64_t rows, std::int64_t length, double epsilon) {
   constexpr int P = kHeld<T, N>;
   const RowGroups groups(rows, length, kPackOf<T>, P, kMostThreads);
-  const auto kernel = groups.of_thread == 1 ? layer_norm_held<T, N, 1>
-                      : groups.of_thread <= P ? layer_norm_held<T, N, P>
-                                              : layer_norm_long<T, N>;
+  const auto kernel = groups.of_thread == 1       ? layer_norm_held<T, N, 1>
+                      : groups.of_thread <= P / 2 ? layer_norm_held<T, N, P / 2>  // more threads have room
+                      : groups.of_thread <= P     ? layer_norm_held<T, N, P>
+                                                  : layer_norm_long<T, N>;
   return {"layer_norm_cuda", [=](const Launch& on) {
             const T* x = on.input<T>(0);
             T* y = on.output<T>(0);
@@ -340,13 +363,12 @@ Kernel make_forward(std::int64_t rows, std::int64_t length, double epsilon) {
           }};
 }
 
-template <typename T, int N>
+template <typename T, int N, int P>
 Kernel make_backward_held(const RowGroups& groups, double epsilon) {
-  constexpr int P = kHeldBackward<N>;
   constexpr std::int64_t kChunksOfBlock = 4;  // that are worth a block of their own
   const std::int64_t length = groups.length;
   const auto blocks = std::clamp<std::int64_t>((groups.chunks() + kChunksOfBlock - 1) / kChunksOfBlock, 1, kMostBlocks);
-  const auto kernel = groups.of_thread == 1 ? layer_norm_backward_held<T, N, 1> : layer_norm_backward_held<T, N, P>;
+  const auto kernel = layer_norm_backward_held<T, N, P>;
   using Pieces = column_sum::Pieces<2>;
   const ColumnSum sum(1, blocks, length, Pieces::kWidest, 1);
   auto run = [=](const Launch& on) {
@@ -385,10 +407,15 @@ Kernel make_backward_long(const RowGroups& groups, double epsilon) {
 
 template <typename T, int N>
 Kernel make_backward(std::int64_t rows, std::int64_t length, double epsilon) {
-  RowGroups groups(rows, length, kPackOf<T>, kHeldBackward<N>, kMostThreads);
+  RowGroups groups(rows, length, kPackOf<T>, kHeldTwice<T, N>, kMostThreads);
+  if (groups.of_thread > kHeldTwice<T, N>) groups = RowGroups(rows, length, kPackOf<T>, kHeldBackward<N>, kMostThreads);
   if (groups.of_thread > kHeldBackward<N>) return make_backward_long<T, N>(groups, epsilon);
-  groups.block = kMostThreads;  // of which each leaves results for all columns: the fewer the better
-  return make_backward_held<T, N>(groups, epsilon);
+  // Each block leaves results for all columns, so the larger the better; but where one takes all registers, nothing goes on
+  // while it waits in a barrier.
+  groups.block = groups.of_thread == 1 ? kMostThreads : std::max(kMostThreads / 2, groups.threads());
+  if (groups.of_thread == 1) return make_backward_held<T, N, 1>(groups, epsilon);
+  if (groups.of_thread <= kHeldTwice<T, N>) return make_backward_held<T, N, kHeldTwice<T, N>>(groups, epsilon);
+  return make_backward_held<T, N, kHeldBackward<N>>(groups, epsilon);
 }
 
 // Calls make(element, elements of a pack as a constant).

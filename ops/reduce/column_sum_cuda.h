@@ -50,7 +50,10 @@ struct ColumnSum {
     std::int64_t wanted = 1;  // lanes such that each has 8 rows
     while (wanted < kThreads && wanted * kRowsOfLane < rows) wanted *= 2;
     const bool few = results * rows * columns <= kSmall;
-    width = static_cast<int>(std::min(packs, std::max<std::int64_t>(few ? 2 : kWarp, kThreads / wanted)));
+    std::int64_t narrowest = few ? 2 : kWarp;
+    // In one piece there are no blocks but those side by side.
+    while (most_pieces == 1 && narrowest > 4 && packs / narrowest < kFewBlocks) narrowest /= 2;
+    width = static_cast<int>(std::min(packs, std::max(narrowest, kThreads / wanted)));
     lanes = kThreads / width;
     rows_of_piece = rows;
     if (rows <= 4 * kRowsOfLane * lanes || most_pieces == 1) return;
@@ -68,6 +71,7 @@ struct ColumnSum {
 
   static constexpr std::int64_t kRowsOfLane = 8;          // that are worth a lane of their own
   static constexpr std::int64_t kEnoughBlocks = 132 * 8;  // that fill any GPU
+  static constexpr std::int64_t kFewBlocks = 132;         // below which multiprocessors have nothing to do
   static constexpr std::int64_t kMostPieces = std::int64_t{1} << 20;
 };
 
