@@ -171,8 +171,11 @@ class Product {
 std::shared_ptr<const Product> make_product(CudaDevice& device, Problem problem) {
   problem.tf32 = device.options().tf32 && problem.a.dtype == DType::kF32;
   auto product = std::make_shared<Product>(problem);
-  const std::string& algorithm = device.algorithms().choose(
-      problem.to_string(), [&] { return product->recommended(device.blas(), problem); });
+  const auto list = [&](std::size_t) {
+    const std::string first = product->recommended(device.blas(), problem);
+    return first.empty() ? std::vector<std::string>{} : std::vector{first};
+  };
+  const std::string algorithm = device.algorithms()->choose(problem.to_string(), {.list = list});
   if (algorithm.empty()) return nullptr;
   product->use(algorithm);
   return product;

@@ -113,6 +113,30 @@ TEST(Conv2dDnn, HasPlansForAllShapesAndTypes) {
   }
 }
 
+TEST(Conv2dDnn, TheFastestOfAllProposalsIsTaken) {
+  AlgorithmCache cache("a GPU");
+  cache.take_fastest(true);
+  cache.measure(true);
+  DnnPlanner plans = planner(h100(), cache, kModes[2]);
+  const ConvolutionSizes sizes = sizes_of(all_shapes().back(), DType::kBF16);
+  // The higher an engine's number, the faster it is said to be.
+  std::map<const cudnn::ExecutionPlan*, double> tried;
+  plans.seconds = [&](const cudnn::ExecutionPlan& plan) {
+    return tried[&plan] = 1.0 / (1.0 + static_cast<double>(plan.engine()));
+  };
+  const DnnPlan plan = plan_convolution(plans, Convolution::kForward, sizes);
+  ASSERT_NE(plan, nullptr);
+  ASSERT_GT(tried.size(), 1u);
+  double least = 1;
+  for (const auto& [one, seconds] : tried) least = std::min(least, seconds);
+  EXPECT_LE(1.0 / (1.0 + static_cast<double>(plan->engine())), least / 0.95);
+  tried.clear();
+  const DnnPlan again = plan_convolution(plans, Convolution::kForward, sizes);
+  ASSERT_NE(again, nullptr);
+  EXPECT_EQ(again->engine(), plan->engine());
+  EXPECT_TRUE(tried.empty());
+}
+
 TEST(Conv2dDnn, BiasAndReluAreFused) {
   AlgorithmCache cache("a GPU");
   const Activation relu{ActivationKind::kRelu}, tanh{ActivationKind::kTanh};
