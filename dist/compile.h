@@ -64,6 +64,8 @@ class Compiler {
   // A debugging aid: the training forward and backward of one microbatch with every floating-point value as an output,
   // named by its node, in the order of computation.
   Plan inspection_plan(std::int64_t samples, std::int64_t global_samples);
+  // Plans that are compiled from now on have kernels that are made anew.
+  void forget_kernels() { kernels_.forget(); }
 
   const std::vector<Bucket>& buckets() const { return buckets_; }
   const std::vector<ParameterSpec>& parameters() const { return parameters_; }

@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/hash.h"
+#include "core/base/progress.h"
 
 namespace lockstep {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 constexpr std::string_view kTitle = "lockstep algorithms 1\n";
 constexpr std::string_view kChecksum = "checksum ";
 constexpr std::string_view kFastest = "fastest ";
-constexpr std::size_t kMostMeasured = 16;  // proposals for a problem
+constexpr std::size_t kMostMeasured = 8;   // proposals for a problem
 
 void check_text(const std::string& part) {
   require(part.find_first_of("\t\n") == std::string::npos, "an algorithm cache cannot keep \"", part, '"');
@@ -59,12 +60,15 @@ void AlgorithmCache::keep(const std::string& problem, std::string choice) {
   choices_[key(problem)] = std::move(choice);
 }
 
+void AlgorithmCache::forget(const std::string& problem) { choices_.erase(key(problem)); }
+
 std::string AlgorithmCache::choose(const std::string& problem, const Proposals& proposals) {
   if (const std::string* known = find(problem)) return *known;
-  const bool measures = fastest_ && measures_ && proposals.seconds;
+  const bool can_measure = fastest_ && proposals.seconds;
+  const bool measures = can_measure && monotonic_nanoseconds() < measures_until_;
   const std::vector<std::string> found = proposals.list(measures ? kMostMeasured : 1);
   const std::string favourite = found.empty() ? "" : found.front();
-  if (fastest_ && !measures) {
+  if (can_measure && !measures) {
     unmeasured_.insert(problem);
     return favourite;
   }
@@ -72,10 +76,14 @@ std::string AlgorithmCache::choose(const std::string& problem, const Proposals& 
   return *find(problem);
 }
 
+void AlgorithmCache::measure_for(double seconds) {
+  measures_until_ = seconds > 0 ? monotonic_nanoseconds() + static_cast<std::int64_t>(seconds * 1e9) : 0;
+}
+
 std::string fastest_of(const std::vector<std::string>& choices, const std::function<double(const std::string&)>& seconds) {
-  constexpr std::size_t kRounds = 5;
-  constexpr double kHopeless = 1.5;      // times the best of the first round: not tried again
-  constexpr double kClearly = 0.95;      // of the time of an earlier one
+  constexpr std::size_t kRounds = 3;
+  constexpr double kHopeless = 1.5;  // times the best of the first round: not tried again
+  constexpr double kClearly = 0.95;  // of the time of an earlier one
   std::vector<double> first;
   for (const std::string& choice : choices) first.push_back(seconds(choice));
   const double limit = kHopeless * std::ranges::min(first);

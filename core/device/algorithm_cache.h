@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
@@ -49,16 +50,18 @@ class AlgorithmCache {
   const std::string* find(const std::string& problem) const;
   // Replaces what was there by the rule.
   void keep(const std::string& problem, std::string choice);
+  void forget(const std::string& problem);
   // The known choice, or one that is made now, and kept. Empty where the library has none. By the rule `fastest` a choice that
-  // is not known is measured where measure() allows it; else the library's favourite is returned, and not kept.
+  // is not known is measured where measure_for() allows it; else the library's favourite is returned, and not kept.
   std::string choose(const std::string& problem, const Proposals& proposals);
 
   // Whether the rule is `fastest`. At first it is not.
   void take_fastest(bool fastest) { fastest_ = fastest; }
   bool takes_fastest() const { return fastest_; }
-  // Whether what is not known may be measured now. At first it may not.
-  void measure(bool may) { measures_ = may; }
-  // The problems for which choose() had to return the favourite since the last call, because nothing was measured.
+  // For so many seconds from now on, what is not known is measured; a problem that was begun is measured to its end. 0: nothing
+  // is, as at first.
+  void measure_for(double seconds);
+  // The problems for which choose() had to return the favourite since the last call, because they were not to be measured.
   std::set<std::string> take_unmeasured() { return std::exchange(unmeasured_, {}); }
 
   // The choices as the lines of a file with a checksum, and back: adds those that are not known yet. Where the text is broken:
@@ -79,7 +82,8 @@ class AlgorithmCache {
 
   std::string environment_;
   std::map<Key, std::string> choices_;
-  bool fastest_ = false, measures_ = false;
+  bool fastest_ = false;
+  std::int64_t measures_until_ = 0;  // nanoseconds of the monotonic clock
   std::set<std::string> unmeasured_;
 };
 

@@ -365,6 +365,10 @@ std::unique_ptr<ExecutionPlan> choose_plan(OperationGraph graph, const PlanRules
     return nullptr;
   }
   const auto shared = std::make_shared<const OperationGraph>(std::move(graph));
+  if (known != nullptr) {
+    if (auto plan = ExecutionPlan::make(shared, *known)) return plan;
+    cache.forget(problem);  // it came from a file
+  }
   std::map<std::string, std::unique_ptr<ExecutionPlan>> made;  // by choice
   const auto list = [&](std::size_t most) {
     std::vector<std::string> out;
@@ -386,14 +390,7 @@ std::unique_ptr<ExecutionPlan> choose_plan(OperationGraph graph, const PlanRules
   Proposals proposals{.list = list};
   if (seconds) proposals.seconds = [&](const std::string& choice) { return seconds(*made.at(choice)); };
   const std::string choice = cache.choose(problem, proposals);
-  if (choice.empty()) return nullptr;
-  if (!made.contains(choice)) made.emplace(choice, ExecutionPlan::make(shared, choice));
-  auto& plan = made.at(choice);
-  if (plan == nullptr) {
-    environment_failed("cuDNN does not take the engine \"", choice, "\" that was chosen for ", problem,
-                       "; delete the file of algorithms that it came from");
-  }
-  return std::move(plan);
+  return choice.empty() ? nullptr : std::move(made.at(choice));
 }
 
 }  // namespace cudnn

@@ -75,11 +75,11 @@ TEST(AlgorithmCache, TheFastestIsMeasuredWhereThatIsAllowed) {
   EXPECT_EQ(measured.times, 0);
   EXPECT_EQ(cache.take_unmeasured(), std::set<std::string>{"p"});
   EXPECT_EQ(cache.take_unmeasured(), std::set<std::string>{});
-  cache.measure(true);
+  cache.measure_for(100);
   EXPECT_EQ(cache.choose("p", measured.proposals), "b");
   EXPECT_GT(measured.times, 0);
   measured.times = 0;
-  cache.measure(false);
+  cache.measure_for(0);
   EXPECT_EQ(cache.choose("p", measured.proposals), "b");
   EXPECT_EQ(measured.times, 0);
   EXPECT_EQ(cache.take_unmeasured(), std::set<std::string>{});
@@ -91,7 +91,7 @@ TEST(AlgorithmCache, WhatWasMeasuredGoesToOthersAsText) {
   Measured measured;
   AlgorithmCache cache(kHere), other(kHere);
   cache.take_fastest(true);
-  cache.measure(true);
+  cache.measure_for(100);
   cache.choose("p", measured.proposals);
   std::string why;
   EXPECT_TRUE(other.add_text(cache.to_text(), why)) << why;

@@ -116,7 +116,7 @@ TEST(Conv2dDnn, HasPlansForAllShapesAndTypes) {
 TEST(Conv2dDnn, TheFastestOfAllProposalsIsTaken) {
   AlgorithmCache cache("a GPU");
   cache.take_fastest(true);
-  cache.measure(true);
+  cache.measure_for(100);
   DnnPlanner plans = planner(h100(), cache, kModes[2]);
   const ConvolutionSizes sizes = sizes_of(all_shapes().back(), DType::kBF16);
   // The higher an engine's number, the faster it is said to be.
@@ -178,7 +178,7 @@ TEST(Conv2dDnn, AChoiceThatCannotBeIsMadeAnew) {
   DnnPlanner plans = planner(h100(), cache, kModes[0]);
   ASSERT_NE(plan_convolution(plans, Convolution::kForward, sizes), nullptr);
   AlgorithmCache seen("a GPU");
-  for (const char* broken : {"", "engine", "100000", "-1", "0 9999=1", "0 2=", "0 2=1 x"}) {
+  for (const char* broken : {"engine", "100000", "-1", "0 9999=1", "0 2=", "0 2=1 x"}) {
     SCOPED_TRACE(broken);
     AlgorithmCache other("a GPU");
     DnnPlanner again = planner(h100(), other, kModes[0]);
@@ -189,7 +189,7 @@ TEST(Conv2dDnn, AChoiceThatCannotBeIsMadeAnew) {
     other.keep(problem, broken);
     ASSERT_NE(plan_convolution(again, Convolution::kForward, sizes), nullptr);
     EXPECT_EQ(*other.find(problem), choice);
-    other.keep(problem, "none");
+    other.keep(problem, "");
     EXPECT_EQ(plan_convolution(again, Convolution::kForward, sizes), nullptr);
   }
 }
