@@ -4,6 +4,7 @@
 #include "core/builtin/reorder.h"
 #include "ops/activation/activation.h"
 #include "ops/batch_norm/batch_norm.h"
+#include "ops/batch_norm/batch_norm_residual.h"
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
@@ -39,6 +40,7 @@ namespace lockstep {
 void register_cpu_kernels(KernelRegistry& registry) {
   register_activation_cpu(registry);
   register_batch_norm_cpu(registry);
+  register_batch_norm_residual_cpu(registry);
   register_bias_cpu(registry);
   register_binary_cpu(registry);
   register_builtin_cpu(registry);
