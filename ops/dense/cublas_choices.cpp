@@ -1,0 +1,31 @@
+#include "ops/dense/cublas_choices.h"
+
+#include <charconv>
+
+#include "core/base/error.h"
+
+namespace lockstep::cublas {
+
+std::string Algorithm::to_string() const {
+  std::string out = std::to_string(workspace);
+  for (const std::uint64_t word : words) out += text(' ', word);
+  return out;
+}
+
+std::optional<Algorithm> Algorithm::from(const std::string& written) {
+  Algorithm out;
+  const char *at = written.data(), *const end = at + written.size();
+  const auto read = [&](std::uint64_t& number) {
+    const auto [behind, code] = std::from_chars(at, end, number);
+    at = behind;
+    return code == std::errc();
+  };
+  if (!read(out.workspace)) return {};
+  for (std::uint64_t& word : out.words) {
+    if (at == end || *at++ != ' ' || !read(word)) return {};
+  }
+  if (at != end) return {};
+  return out;
+}
+
+}  // namespace lockstep::cublas
