@@ -28,4 +28,18 @@ std::optional<Algorithm> Algorithm::from(const std::string& written) {
   return out;
 }
 
+std::vector<Epilogue> epilogues_of(const DenseSizes& sizes, const DenseEnd& end) {
+  const bool low = sizes.dtype == DType::kBF16;
+  Epilogue all;
+  all.bias = end.has_bias && (low || fills_lines(sizes.out));
+  if (end.activation && all.bias == end.has_bias) {
+    const ActivationKind kind = end.activation->kind;
+    if (kind == ActivationKind::kRelu || (kind == ActivationKind::kGeluApproximate && low)) all.activation = kind;
+  }
+  std::vector<Epilogue> out{all};
+  if (all.bias && all.activation) out.push_back({true});
+  if (all != Epilogue{}) out.push_back({});
+  return out;
+}
+
 }  // namespace lockstep::cublas

@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include "ops/dense/dense_cuda.h"
 
 namespace lockstep::cublas {
 
@@ -19,5 +22,21 @@ struct Algorithm {
   static std::optional<Algorithm> from(const std::string& written);
   bool operator==(const Algorithm&) const = default;
 };
+
+// What of the end of a dense op, y = f(product + bias), cuBLASLt computes with the product. A kernel does the rest.
+struct Epilogue {
+  bool bias = false;
+  std::optional<ActivationKind> activation = {};  // kRelu or kGeluApproximate
+  bool operator==(const Epilogue&) const = default;
+};
+
+// Those that are of use, in the order in which cuBLASLt is asked for them: all that it may do, the bias alone, nothing.
+//
+//   bias      Of the type of y: an f32 bias is rounded for a bf16 product, into aligned memory. In its own place it has to
+//             begin on a line, as those do that fill lines (dist/buckets.h).
+//   relu      where nothing comes before it that is left to the kernel.
+//   gelu      The approximate one: cuBLASLt does not say which it computes, but PyTorch has this one for where it cannot use
+//             the epilogue (aten/src/ATen/native/cuda/Blas.cpp). How exactly is not said either: bf16 only, which is rounded more.
+std::vector<Epilogue> epilogues_of(const DenseSizes& sizes, const DenseEnd& end);
 
 }  // namespace lockstep::cublas

@@ -5,7 +5,7 @@
 // An algorithm is found for the shapes and for the alignment that every pointer is known to have, by one of the rules of
 // core/device/algorithm_cache.h. By the rule `first` it is a pure function of GPU, versions and problem. Algorithms that cut
 // the depth into pieces are taken only where the sums of the pieces are kept in f32 and added in a step of its own: others
-// round them to the type of the result, or add them in place, as they come.
+// round them to the type of the result, or add them in place, in an order that is not promised.
 #pragma once
 
 #include <cublasLt.h>

@@ -3,15 +3,18 @@
 #include "ops/dense/dense_cuda.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ops/dense/cublas_product.h"
 
 namespace lockstep {
 namespace {
 
+using cublas::Epilogue;
 using cublas::make_product;
 using cublas::Matrix;
 using cublas::Problem;
+using cublas::Product;
 
 CudaDevice& cuda_device(const KernelRequest& request) {
   auto* device = dynamic_cast<CudaDevice*>(&request.device);
@@ -24,11 +27,6 @@ CudaDevice& cuda_device(const KernelRequest& request) {
 std::int64_t alignment_of_rows(std::int64_t elements, DType dtype) {
   const std::int64_t bytes = elements * static_cast<std::int64_t>(size_of(dtype));
   return std::min(cublas::kWidestAlignment, bytes & -bytes);
-}
-
-// Parameters that fill whole lines of memory begin on a line (dist/buckets.h), and so do their gradients.
-bool fills_lines(std::int64_t elements) {
-  return elements * static_cast<std::int64_t>(sizeof(float)) % kMemoryAlignment == 0;
 }
 
 bool is_empty(const DenseSizes& sizes) { return sizes.rows == 0 || sizes.in == 0 || sizes.out == 0; }
@@ -52,35 +50,42 @@ std::size_t aligned(std::size_t bytes) { return (bytes + kMemoryAlignment - 1) /
 
 // ---- dense ---------------------------------------------------------------------------------------
 
-// What cuBLASLt does itself after the product: a bias that begins on a line, and relu.
-cublasLtEpilogue_t epilogue_of(const DenseSizes& sizes, const DenseEnd& end) {
-  const bool bias = end.has_bias && (fills_lines(sizes.out) || sizes.dtype == DType::kBF16);
-  const bool relu = end.activation && end.activation->kind == ActivationKind::kRelu && bias == end.has_bias;
-  if (bias) return relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-  return relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
+cublasLtEpilogue_t name_of(const Epilogue& epilogue) {
+  if (!epilogue.activation) return epilogue.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+  if (*epilogue.activation == ActivationKind::kRelu) {
+    return epilogue.bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
+  }
+  return epilogue.bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+}
+
+// With the first epilogue for which cuBLASLt has an algorithm; null where it has none at all.
+std::pair<std::shared_ptr<const Product>, Epilogue> forward_product(CudaDevice& device, const DenseSizes& sizes,
+                                                                    const DenseEnd& end) {
+  Problem problem =
+      product_of(device, weight_of(sizes, sizes.dtype), rows_of(sizes, sizes.in), rows_of(sizes, sizes.out));
+  for (const Epilogue& epilogue : cublas::epilogues_of(sizes, end)) {
+    problem.epilogue = name_of(epilogue);
+    if (auto product = make_product(device, problem)) return {std::move(product), epilogue};
+  }
+  return {};
 }
 
 Kernel dense_cuda(const KernelRequest& request) {
   const DenseSizes sizes = dense_sizes(request);
-  if (is_empty(sizes)) return dense_direct_cuda(request);
+  Kernel direct = dense_direct_cuda(request);
+  if (is_empty(sizes)) return direct;
   CudaDevice& device = cuda_device(request);
-  DenseEnd end = dense_end(request);
-  const cublasLtEpilogue_t epilogue = epilogue_of(sizes, end);
-  Problem problem =
-      product_of(device, weight_of(sizes, sizes.dtype), rows_of(sizes, sizes.in), rows_of(sizes, sizes.out));
-  problem.epilogue = epilogue;
-  const auto product = make_product(device, problem);
-  const Kernel direct = dense_direct_cuda(request);
+  const DenseEnd end = dense_end(request);
+  const auto [product, epilogue] = forward_product(device, sizes, end);
   if (product == nullptr) return direct;
-  const bool fused_bias = epilogue == CUBLASLT_EPILOGUE_BIAS || epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
-  const bool fused_relu = epilogue == CUBLASLT_EPILOGUE_RELU || epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
-  const bool to_low = fused_bias && sizes.dtype == DType::kBF16 && !end.low_bias;
-  if (fused_bias) end.has_bias = false;
-  if (fused_relu) end.activation.reset();
-  const bool ends_apart = end.has_bias || end.activation;
+  const bool to_low = epilogue.bias && sizes.dtype == DType::kBF16 && !end.low_bias;
+  DenseEnd rest = end;
+  if (epilogue.bias) rest.has_bias = false;
+  if (epilogue.activation) rest.activation.reset();
+  const bool ends_apart = rest.has_bias || rest.activation;
   const std::size_t low_bias = aligned(product->workspace_bytes());
-  const auto run = [=, &device, run_direct = direct.run](const Launch& on) {
-    const void* bias = fused_bias ? on.inputs[2] : nullptr;
+  const auto run = [=, &device, product = product, epilogue = epilogue, run_direct = direct.run](const Launch& on) {
+    const void* bias = epilogue.bias ? on.inputs[2] : nullptr;
     if (!product->takes(on.inputs[1], on.inputs[0], on.outputs[0], to_low ? nullptr : bias)) return run_direct(on);
     if (to_low) {
       void* const low = static_cast<std::byte*>(on.workspace) + low_bias;
@@ -88,9 +93,11 @@ Kernel dense_cuda(const KernelRequest& request) {
       bias = low;
     }
     product->run(device.blas(), on.stream, on.inputs[1], on.inputs[0], on.outputs[0], bias, on.workspace);
-    if (ends_apart) launch_dense_end(on, sizes, end, end.has_bias ? on.inputs[2] : nullptr, on.outputs[0]);
+    if (ends_apart) launch_dense_end(on, sizes, rest, rest.has_bias ? on.inputs[2] : nullptr, on.outputs[0]);
   };
-  return {text("dense_cuda (cuBLASLt", fused_bias ? ", bias" : "", fused_relu ? ", relu" : "", ")"), run,
+  return {text("dense_cuda (cuBLASLt", epilogue.bias ? ", bias" : "", epilogue.activation ? ", " : "",
+               epilogue.activation ? end.activation->name() : "", ")"),
+          run,
           std::max(direct.workspace_bytes,
                    low_bias + (to_low ? static_cast<std::size_t>(sizes.out) * size_of(DType::kBF16) : 0))};
 }
