@@ -1,6 +1,8 @@
 #include "ops/dense/cublas_choices.h"
 
+#include <algorithm>
 #include <charconv>
+#include <string_view>
 
 #include "core/base/error.h"
 
@@ -39,6 +41,36 @@ std::vector<Epilogue> epilogues_of(const DenseSizes& sizes, const DenseEnd& end)
   std::vector<Epilogue> out{all};
   if (all.bias && all.activation) out.push_back({true});
   if (all != Epilogue{}) out.push_back({});
+  return out;
+}
+
+// ---- Gradients of weight and bias ----------------------------------------------------------------
+
+namespace {
+
+constexpr std::string_view kTogether = "together ", kApart = "apart ";
+
+}  // namespace
+
+std::string WeightsChoice::to_string() const { return text(together ? kTogether : kApart, algorithm); }
+
+WeightsChoice WeightsChoice::from(const std::string& written) {
+  const bool together = written.starts_with(kTogether);
+  require(together || written.starts_with(kApart), "no choice for the gradients of weight and bias: ", written);
+  return {together, written.substr(together ? kTogether.size() : kApart.size())};
+}
+
+std::vector<std::string> weights_choices(const std::vector<std::string>& together, const std::vector<std::string>& apart,
+                                         bool together_first, std::size_t most) {
+  std::vector<std::string> out;
+  const auto add = [&](bool both, std::size_t i) {
+    const std::vector<std::string>& algorithms = both ? together : apart;
+    if (i < algorithms.size() && out.size() < most) out.push_back(WeightsChoice{both, algorithms[i]}.to_string());
+  };
+  for (std::size_t i = 0; i < std::max(together.size(), apart.size()); ++i) {
+    add(together_first, i);
+    add(!together_first, i);
+  }
   return out;
 }
 

@@ -39,4 +39,21 @@ struct Epilogue {
 //             the epilogue (aten/src/ATen/native/cuda/Blas.cpp). How exactly is not said either: bf16 only, which is rounded more.
 std::vector<Epilogue> epilogues_of(const DenseSizes& sizes, const DenseEnd& end);
 
+// How the gradients of weight and bias are computed: both in the product, or that of the bias by a kernel after it. Its text:
+// "together ALGORITHM", "apart ALGORITHM".
+struct WeightsChoice {
+  bool together = false;
+  std::string algorithm;
+
+  std::string to_string() const;
+  // REQUIRES: such a text.
+  static WeightsChoice from(const std::string& written);
+  bool operator==(const WeightsChoice&) const = default;
+};
+
+// The choices, at most `most`, from the algorithms for both and for the product alone, each list with the best first. They take
+// turns.
+std::vector<std::string> weights_choices(const std::vector<std::string>& together, const std::vector<std::string>& apart,
+                                         bool together_first, std::size_t most);
+
 }  // namespace lockstep::cublas

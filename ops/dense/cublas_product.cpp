@@ -20,6 +20,12 @@ void describe(cublasLtMatrixLayout_t& out, const Matrix& matrix) {
                "cublasLtMatrixLayoutCreate");
 }
 
+Algorithm read(const std::string& written) {
+  const auto algorithm = Algorithm::from(written);
+  require(algorithm.has_value(), "an algorithm of cuBLASLt that cannot be read: ", written);
+  return *algorithm;
+}
+
 // How sums of pieces may be kept: see the header. In a workspace the type of an f32 result is as good as that of the sums.
 std::uint32_t reductions(const Problem& problem) {
   std::uint32_t out = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
@@ -115,10 +121,9 @@ std::vector<std::string> Product::recommended(cublasLtHandle_t handle, std::size
 }
 
 void Product::use(const std::string& algorithm) {
-  const auto read = Algorithm::from(algorithm);
-  require(read.has_value(), "an algorithm of cuBLASLt that cannot be read: ", algorithm);
-  std::ranges::copy(read->words, algorithm_.data);
-  workspace_ = read->workspace;
+  const Algorithm used = read(algorithm);
+  std::ranges::copy(used.words, algorithm_.data);
+  workspace_ = used.workspace;
 }
 
 std::size_t Product::workspace_bytes() const { return workspace_ == 0 ? 0 : workspace_ + kWorkspaceAlignment; }
@@ -139,6 +144,16 @@ void Product::run(cublasLtHandle_t handle, void* stream, const void* a, const vo
   check_cublas(cublasLtMatmul(handle, what_, &one, a, a_, b, b_, &zero, to, to_, to, to_, &algorithm_,
                               reinterpret_cast<void*>(begin), workspace_, static_cast<cudaStream_t>(stream)),
                "cublasLtMatmul");
+}
+
+int kind_of(const std::string& algorithm) {
+  cublasLtMatmulAlgo_t described{};
+  std::ranges::copy(read(algorithm).words, described.data);
+  int id = 0;
+  std::size_t written = 0;
+  check_cublas(cublasLtMatmulAlgoConfigGetAttribute(&described, CUBLASLT_ALGO_CONFIG_ID, &id, sizeof id, &written),
+               "cublasLtMatmulAlgoConfigGetAttribute");
+  return id;
 }
 
 // ---- Trials --------------------------------------------------------------------------------------

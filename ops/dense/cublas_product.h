@@ -39,9 +39,10 @@ struct Problem {
   bool tf32 = false;
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
 
-  // The epilogue's vector: a bias for the columns of `to`, of its type. That is the only type that cuBLASLt has for these
-  // products (CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE in cublasLt.h): no f32 bias where the result is bf16.
-  bool has_vector() const { return (epilogue & CUBLASLT_EPILOGUE_BIAS) != 0; }
+  // The epilogue's vector, of an element for each row of `to` and of its type: the bias that is added, or the gradient of a
+  // bias, the sums of the rows of a. cuBLASLt has no other type for these products (CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE in
+  // cublasLt.h): no f32 bias where the result is bf16.
+  bool has_vector() const { return (epilogue & (CUBLASLT_EPILOGUE_BIAS | CUBLASLT_EPILOGUE_BGRADA)) != 0; }
   std::size_t vector_bytes() const {
     return has_vector() ? static_cast<std::size_t>(to.rows) * size_of(to.dtype) : 0;
   }
@@ -66,6 +67,7 @@ class Product {
   std::size_t workspace_bytes() const;
   // Whether memory lies where the algorithm expects it. `vector`: see Problem; null where there is none.
   bool takes(const void* a, const void* b, const void* to, const void* vector) const;
+  // The gradient of a bias is written to `vector`.
   void run(cublasLtHandle_t handle, void* stream, const void* a, const void* b, void* to, const void* vector,
            void* workspace) const;
 
@@ -80,11 +82,17 @@ class Product {
   std::size_t workspace_ = 0;
 };
 
+// Which of the library's families of kernels an algorithm is of. REQUIRES: it is one of Product::recommended().
+int kind_of(const std::string& algorithm);
+
 // Memory of the size of a problem, all zero, to run its algorithms on.
 class TrialMemory {
  public:
   TrialMemory(CudaDevice& device, const Problem& problem);
+  // On the compute stream.
   void run(const Product& product) const;
+  void* a() const { return a_.data(); }
+  void* vector() const { return vector_.data(); }
 
  private:
   CudaDevice& device_;

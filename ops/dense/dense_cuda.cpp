@@ -3,6 +3,7 @@
 #include "ops/dense/dense_cuda.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "ops/dense/cublas_product.h"
@@ -15,6 +16,7 @@ using cublas::make_product;
 using cublas::Matrix;
 using cublas::Problem;
 using cublas::Product;
+using cublas::WeightsChoice;
 
 CudaDevice& cuda_device(const KernelRequest& request) {
   auto* device = dynamic_cast<CudaDevice*>(&request.device);
@@ -119,25 +121,76 @@ Kernel dense_backward_data_cuda(const KernelRequest& request) {
   return {"dense_backward_data_cuda (cuBLASLt)", run, std::max(product->workspace_bytes(), direct.workspace_bytes)};
 }
 
+constexpr double kShort = 1 << 30;  // multiply-adds: some microseconds
+
+struct WeightsProduct {
+  std::shared_ptr<const Product> product;  // null where cuBLASLt has none
+  bool together = false;                   // with the gradient of the bias
+};
+
+// The product for the gradient of the weights alone, or for that of the bias too, whichever is chosen. Unless it is measured,
+// they come together where that is sure to save more than it costs: cuBLASLt's fastest kernels do not have every epilogue, so
+// where both are of one family, and the product takes no longer than a few launches. Not in TF32: whether the sums for the
+// bias would be of rounded elements is not said.
+WeightsProduct weights_product(CudaDevice& device, const DenseSizes& sizes, bool bias) {
+  const Problem alone =
+      product_of(device, rows_of(sizes, sizes.out), transposed(rows_of(sizes, sizes.in)), weight_of(sizes, DType::kF32));
+  if (!bias || alone.tf32 || !fills_lines(sizes.out)) return {make_product(device, alone)};
+  Problem both = alone;
+  both.epilogue = CUBLASLT_EPILOGUE_BGRADA;  // A is dy
+  const auto together = std::make_shared<Product>(both), apart = std::make_shared<Product>(alone);
+  const auto use = [&](const WeightsChoice& choice) {
+    const auto& product = choice.together ? together : apart;
+    product->use(choice.algorithm);
+    return product;
+  };
+  std::optional<cublas::TrialMemory> memory;
+  Memory sums;
+  Proposals proposals;
+  proposals.list = [&](std::size_t most) {
+    const auto t = together->recommended(device.blas(), most), a = apart->recommended(device.blas(), most);
+    const bool same_kind = !t.empty() && !a.empty() && cublas::kind_of(t.front()) == cublas::kind_of(a.front());
+    return cublas::weights_choices(t, a, same_kind && sizes.products() <= kShort, most);
+  };
+  proposals.seconds = [&](const std::string& written) {
+    if (!memory) {
+      memory.emplace(device, both);
+      sums = device.allocate(bias_gradient_workspace(sizes), MemoryKind::kPrivate, "trials of algorithms");
+    }
+    const auto choice = WeightsChoice::from(written);
+    const auto product = use(choice);
+    const Launch on{nullptr, nullptr, nullptr, device.stream(StreamKind::kCompute)};
+    return device.seconds_of([&] {
+      memory->run(*product);
+      if (!choice.together) launch_bias_gradient(on, sizes, memory->a(), memory->vector(), sums.data());
+    });
+  };
+  const std::string chosen = device.algorithms()->choose(text(both.to_string(), " or apart"), proposals);
+  if (chosen.empty()) return {};
+  const auto choice = WeightsChoice::from(chosen);
+  return {use(choice), choice.together};
+}
+
 Kernel dense_backward_weights_cuda(const KernelRequest& request) {
   const DenseSizes sizes = dense_sizes(request);
-  if (is_empty(sizes)) return dense_backward_weights_direct_cuda(request);
+  Kernel direct = dense_backward_weights_direct_cuda(request);
+  if (is_empty(sizes)) return direct;
   CudaDevice& device = cuda_device(request);
-  const auto product = make_product(device, product_of(device, rows_of(sizes, sizes.out), transposed(rows_of(sizes, sizes.in)),
-                                                       weight_of(sizes, DType::kF32)));
-  const Kernel direct = dense_backward_weights_direct_cuda(request);
-  if (product == nullptr) return direct;
   const bool bias = request.op_as<DenseBackwardWeightsOp>().bias();
+  const auto [product, together] = weights_product(device, sizes, bias);
+  if (product == nullptr) return direct;
+  const bool apart = bias && !together;
   const std::size_t sums = aligned(product->workspace_bytes());
-  const auto run = [=, &device, run_direct = direct.run](const Launch& on) {
-    if (!product->takes(on.inputs[1], on.inputs[0], on.outputs[0], nullptr)) return run_direct(on);
-    product->run(device.blas(), on.stream, on.inputs[1], on.inputs[0], on.outputs[0], nullptr, on.workspace);
-    if (bias) {
+  const auto run = [=, &device, product = product, together = together, run_direct = direct.run](const Launch& on) {
+    void* const db = together ? on.outputs[1] : nullptr;
+    if (!product->takes(on.inputs[1], on.inputs[0], on.outputs[0], db)) return run_direct(on);
+    product->run(device.blas(), on.stream, on.inputs[1], on.inputs[0], on.outputs[0], db, on.workspace);
+    if (apart) {
       launch_bias_gradient(on, sizes, on.inputs[1], on.outputs[1], static_cast<std::byte*>(on.workspace) + sums);
     }
   };
-  return {text("dense_backward_weights_cuda (cuBLASLt", bias ? ", bias)" : ")"), run,
-          std::max(direct.workspace_bytes, sums + (bias ? bias_gradient_workspace(sizes) : 0))};
+  return {text("dense_backward_weights_cuda (cuBLASLt", together ? ", bias)" : ")", apart ? ", bias" : ""), run,
+          std::max(direct.workspace_bytes, sums + (apart ? bias_gradient_workspace(sizes) : 0))};
 }
 
 }  // namespace

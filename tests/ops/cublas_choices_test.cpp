@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "core/base/error.h"
+
 namespace lockstep::cublas {
 namespace {
 
@@ -57,6 +59,27 @@ TEST(CublasChoices, GeluIsForBf16) {
   EXPECT_EQ(epilogues(DType::kBF16, 1024, false, kGelu), (List{{false, kGelu}, {}}));
   EXPECT_EQ(epilogues(DType::kF32, 1024, true, kGelu), (List{{true}, {}}));
   EXPECT_EQ(epilogues(DType::kF32, 1024, false, kGelu), List{{}});
+}
+
+TEST(CublasChoices, AChoiceForWeightsAndBiasSurvivesItsText) {
+  for (const bool together : {false, true}) {
+    const WeightsChoice choice{together, "0 66 1 2 3 4 5 6 7"};
+    EXPECT_EQ(choice.to_string(), std::string(together ? "together" : "apart") + " 0 66 1 2 3 4 5 6 7");
+    EXPECT_EQ(WeightsChoice::from(choice.to_string()), choice);
+  }
+  EXPECT_THROW(WeightsChoice::from("0 66 1 2 3 4 5 6 7"), Error);
+}
+
+TEST(CublasChoices, ChoicesForWeightsAndBiasTakeTurns) {
+  using List = std::vector<std::string>;
+  const List both{"1", "2", "3"}, alone{"4", "5"};
+  EXPECT_EQ(weights_choices(both, alone, true, 16), (List{"together 1", "apart 4", "together 2", "apart 5", "together 3"}));
+  EXPECT_EQ(weights_choices(both, alone, false, 16), (List{"apart 4", "together 1", "apart 5", "together 2", "together 3"}));
+  EXPECT_EQ(weights_choices(both, alone, true, 3), (List{"together 1", "apart 4", "together 2"}));
+  EXPECT_EQ(weights_choices(both, alone, false, 1), List{"apart 4"});
+  EXPECT_EQ(weights_choices({}, alone, false, 1), List{"apart 4"});
+  EXPECT_EQ(weights_choices(both, {}, false, 1), List{"together 1"});
+  EXPECT_EQ(weights_choices({}, {}, false, 16), List{});
 }
 
 }  // namespace
