@@ -1,8 +1,8 @@
 // The way from a model to Plans: the pipeline of passes, in one place.
 //
 //   microbatch:  mixed_precision, autodiff, fuse, eliminate_dead      for each size of microbatch
-//   step:        distribute, layout, eliminate_dead                   for each size of batch
-//   inference:   mixed_precision, fuse, layout, eliminate_dead
+//   step:        distribute, cast_states, layout, eliminate_dead      for each size of batch
+//   inference:   mixed_precision, fuse, cast_states, layout, eliminate_dead
 //
 // A Compiler belongs to one worker: its device, its rank. Not thread-safe.
 #pragma once
@@ -85,6 +85,7 @@ class Compiler {
   Plan finish(const Graph& graph);
   Pass mixed_precision_pass() const;
   Pass fuse_pass() const;
+  Pass cast_states_pass() const;
   Pass layout_pass() const;
   std::vector<Pass> all_passes() const;
 

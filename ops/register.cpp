@@ -82,7 +82,7 @@ void register_onnx_converters(OnnxRegistry& registry) {
 std::vector<FusionPattern> room_fusions() {
   std::vector<FusionPattern> patterns;
   for (const std::vector<FusionPattern>& room :
-       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), pool2d_fusions()}) {
+       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), from_bytes_fusions(), pool2d_fusions()}) {
     patterns.insert(patterns.end(), room.begin(), room.end());
   }
   return patterns;
