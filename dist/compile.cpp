@@ -6,6 +6,7 @@
 #include "core/builtin/builtin.h"
 #include "core/builtin/reorder.h"
 #include "core/passes/autodiff.h"
+#include "core/passes/cast_states.h"
 #include "core/passes/eliminate_dead.h"
 #include "core/passes/fuse.h"
 #include "core/passes/layout.h"
@@ -62,6 +63,11 @@ Pass Compiler::fuse_pass() const {
   return {"fuse", [this](const Graph& graph) { return fuse(graph, fusion_patterns(device_.kind())); }, true};
 }
 
+Pass Compiler::cast_states_pass() const {
+  const bool worth_it = options_.bf16 && device_.queues_work();
+  return {"cast_states", [worth_it](const Graph& graph) { return worth_it ? cast_states(graph) : graph; }, true};
+}
+
 Pass Compiler::layout_pass() const {
   return {"layout",
           [this](const Graph& graph) {
@@ -82,8 +88,8 @@ const char kDistribute[] = "distribute";
 }  // namespace
 
 std::vector<Pass> Compiler::all_passes() const {
-  return {mixed_precision_pass(), {kAutodiff, nullptr},    fuse_pass(),
-          {kDistribute, nullptr}, layout_pass(), kEliminateDead};
+  return {mixed_precision_pass(), {kAutodiff, nullptr}, fuse_pass(),  {kDistribute, nullptr},
+          cast_states_pass(),     layout_pass(),        kEliminateDead};
 }
 
 // ---- Training ----------------------------------------------------------------------------------
@@ -160,7 +166,7 @@ Plan Compiler::training_plan(std::int64_t samples) {
 }
 
 Plan Compiler::finish(const Graph& graph) {
-  return lower(run_pipeline(graph, {layout_pass(), kEliminateDead}, options_.pipeline, &times_),
+  return lower(run_pipeline(graph, {cast_states_pass(), layout_pass(), kEliminateDead}, options_.pipeline, &times_),
                kernels_, options_.lowering);
 }
 

@@ -1,8 +1,8 @@
 // The way from a model to Plans: the pipeline of passes, in one place.
 //
 //   microbatch:  mixed_precision, autodiff, fuse, eliminate_dead      for each size of microbatch
-//   step:        distribute, layout, eliminate_dead                   for each size of batch
-//   inference:   mixed_precision, fuse, layout, eliminate_dead
+//   step:        distribute, cast_states, layout, eliminate_dead      for each size of batch
+//   inference:   mixed_precision, fuse, cast_states, layout, eliminate_dead
 //
 // A Compiler belongs to one worker: its device, its rank. Not thread-safe.
 #pragma once
@@ -64,6 +64,8 @@ class Compiler {
   // A debugging aid: the training forward and backward of one microbatch with every floating-point value as an output,
   // named by its node, in the order of computation.
   Plan inspection_plan(std::int64_t samples, std::int64_t global_samples);
+  // Plans that are compiled from now on have kernels that are made anew.
+  void forget_kernels() { kernels_.forget(); }
 
   const std::vector<Bucket>& buckets() const { return buckets_; }
   const std::vector<ParameterSpec>& parameters() const { return parameters_; }
@@ -83,6 +85,7 @@ class Compiler {
   Plan finish(const Graph& graph);
   Pass mixed_precision_pass() const;
   Pass fuse_pass() const;
+  Pass cast_states_pass() const;
   Pass layout_pass() const;
   std::vector<Pass> all_passes() const;
 

@@ -90,6 +90,7 @@ RunConfig read_run(Settings& section) {
   run.check_every = integer_from(section, "check_every", run.check_every, 0);
   run.time_limit = real_from(section, "time_limit", run.time_limit, false);
   run.share_gpu = section.boolean("share_gpu", run.share_gpu);
+  run.autotune = section.boolean("autotune", run.autotune);
   return run;
 }
 

@@ -29,6 +29,7 @@ struct RunConfig {
   double deadline = 300.0;   // seconds to wait for another rank
   std::int64_t check_every = 1000;  // steps between comparisons of the replicas; 0: only before checkpoints
   bool share_gpu = false;    // two workers may compute on one GPU
+  bool autotune = false;     // measure which algorithms of libraries are the fastest (launcher/autotune.h)
   double time_limit = 0.0;   // seconds since the start before a checkpoint and exit code 75; 0: none
 };
 

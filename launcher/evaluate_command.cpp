@@ -45,6 +45,7 @@ std::unique_ptr<Setup> open_run(const RunDirectory& run, const std::string& chec
                        .pipeline = {},
                        .compile_training = false,
                        .kept_data = run.data(),
+                       .kept_algorithms = run.algorithms(),
                        .need = need},
                       environment);
   setup->guarded([&] {

@@ -19,7 +19,8 @@ void remove_run(const RunDirectory& run, const FileSystem& files) {
   }
   // The configuration goes last: until then the directory is still seen to hold a run.
   for (const std::string& path : {run.summary(), run.failure(), run.evaluation(), run.report(),
-                                  run.restarts(), run.log(), run.data(), run.checkpoints(), run.config()}) {
+                                  run.restarts(), run.log(), run.data(), run.algorithms(), run.checkpoints(),
+                                  run.config()}) {
     files.remove(path);
   }
 }

@@ -2,6 +2,7 @@
 //
 //   config.toml                 the resolved configuration
 //   data.json                   what it needs to know of its training data (launcher/data_record.h)
+//   algorithms                  with run.autotune: of libraries, which it computes with (launcher/autotune.h)
 //   log.jsonl                   steps and evaluations, one JSON object a line (launcher/log.h)
 //   events.out.tfevents.*       the same for TensorBoard (launcher/tensorboard.h)
 //   checkpoints/step-NNNNNNNN/  what training resumes from
@@ -44,6 +45,7 @@ class RunDirectory {
   const std::string& path() const { return path_; }
   std::string config() const { return file("config.toml"); }
   std::string data() const { return file("data.json"); }
+  std::string algorithms() const { return file("algorithms"); }
   std::string log() const { return file("log.jsonl"); }
   std::string checkpoints() const { return file("checkpoints"); }
   std::string evaluation() const { return file("evaluation.json"); }

@@ -97,6 +97,17 @@ void make_worker(Setup& setup, std::unique_ptr<Communicator> communicator, const
   setup.worker = std::make_unique<Worker>(std::move(communicator), placement.threads, std::move(gpu));
 }
 
+// run.autotune, on a device whose kernels have a choice.
+void choose_algorithms(Setup& setup, const SetupOptions& options) {
+  Communicator& communicator = setup.worker->communicator();
+  AlgorithmCache* const algorithms = setup.worker->device().algorithms();
+  if (algorithms == nullptr || !setup.config.run.autotune) return;
+  take_algorithms(communicator, *algorithms, {options.kept_algorithms, user_algorithms()});
+  if (!options.compile_training) return;
+  setup.autotuned = autotune(communicator, *algorithms, [&] { setup.training->make_kernels(); });
+  if (setup.autotuned.measured > 0 && communicator.rank() == 0) keep_for_user(*algorithms);
+}
+
 }  // namespace
 
 void refuse_before_joining(const Environment& environment, ErrorKind kind, const std::string& message) {
@@ -164,6 +175,9 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
     setup->data = open_run_data(config, worker.communicator(), data);
     together(worker.communicator(), [&] {
       setup->training = std::make_unique<Training>(worker, config, setup->data, options.pipeline);
+    });
+    choose_algorithms(*setup, options);
+    together(worker.communicator(), [&] {
       if (options.compile_training) setup->training->training_plan();
     });
     Communicator& all = worker.communicator();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dist/watchdog.h"
+#include "launcher/autotune.h"
 #include "launcher/environment.h"
 #include "launcher/options.h"
 #include "launcher/placement.h"
@@ -25,6 +26,8 @@ struct SetupOptions {
   std::string resumed_config = {};
   // data.json of that run, or of the run that is evaluated; where there is none, all is computed from the data.
   std::string kept_data = {};
+  // The algorithms of that run, where it was tuned (launcher/autotune.h).
+  std::string kept_algorithms = {};
   DataNeed need = DataNeed::kTraining;
 };
 
@@ -49,6 +52,7 @@ struct Setup {
   RunData data;
   std::unique_ptr<Training> training;
   std::unique_ptr<Watchdog> watchdog;  // null in a world of one
+  Autotuned autotuned;                 // nothing where nothing had to be measured
   std::vector<WorkerPlace> places;     // of the workers, after cores were divided
 
   // Runs what all ranks do together. An error of this rank alone is told by the watchdog, which ends all ranks. One that all

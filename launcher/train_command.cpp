@@ -225,6 +225,8 @@ RunDirectory prepare_directory(const TrainCommand& command, Setup& setup) {
     if (setup.worker->rank() != 0) return;
     run = RunDirectory::create(run.path(), existing);
     local_files().write_atomic(run.data(), to_json(setup.data.record));
+    const AlgorithmCache* const algorithms = setup.worker->device().algorithms();
+    if (algorithms != nullptr && setup.config.run.autotune) algorithms->save(run.algorithms());
     local_files().write_atomic(run.config(), setup.config.toml_of_run(setup.worker->world_size()));
   });
   return run;
@@ -311,10 +313,13 @@ void tell_fault(const RunDirectory& run, const FaultReport& report) {
                                 .ranks = report.ranks});
 }
 
-// Why this is not a GPU's run, where nobody asked for the CPU.
+// Why this is not a GPU's run, where nobody asked for the CPU; and what was measured before.
 void tell_device(const TrainCommand& command, const Setup& setup) {
-  if (command.quiet || setup.worker->rank() != 0 || setup.why_cpu.empty()) return;
-  std::printf("computing on the CPU: %s\n", setup.why_cpu.c_str());
+  if (command.quiet || setup.worker->rank() != 0) return;
+  if (!setup.why_cpu.empty()) std::printf("computing on the CPU: %s\n", setup.why_cpu.c_str());
+  const Autotuned& tuned = setup.autotuned;
+  if (tuned.measured == 0) return;
+  std::printf("chose the fastest algorithms for %zu problems in %s\n", tuned.measured, short_duration(tuned.seconds).c_str());
 }
 
 // --dry-run: everything is ready; says what would run where.
@@ -393,7 +398,8 @@ int run_command(const TrainCommand& command, const ProgramContext& context) {
                              .device = command.device,
                              .pipeline = {command.print_after, command.disable_pass, &std::cout},
                              .resumed_config = command.resume ? resumed.config() : "",
-                             .kept_data = command.resume ? resumed.data() : ""},
+                             .kept_data = command.resume ? resumed.data() : "",
+                             .kept_algorithms = command.resume ? resumed.algorithms() : ""},
                             context.environment);
   tell_device(command, *setup);
   if (command.dry_run) {

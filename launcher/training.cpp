@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
@@ -269,6 +270,17 @@ void check_memory(const Device& device, std::size_t bytes, int workers) {
 
 const Plan& Training::training_plan() {
   return bound_training(loader_->batch_size(0)).executor.plan();
+}
+
+void Training::make_kernels() {
+  require(training_plans_.empty() && inference_plans_.empty(), "kernels are made anew for Plans that are in use");
+  compiler_->forget_kernels();
+  const auto sizes = [](const Loader& loader) {  // of its batches: the last is the remainder
+    return std::set{loader.batch_size(0), loader.batch_size(loader.batches() - 1)};
+  };
+  for (const std::int64_t samples : sizes(*loader_)) compiler_->training_plan(samples);
+  if (!evaluated_) return;
+  for (const std::int64_t samples : sizes(*evaluated_->loader)) compiler_->inference_plan(samples, true);
 }
 
 Range Training::range_of_rank(std::int64_t samples) const {

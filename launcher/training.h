@@ -139,6 +139,8 @@ class Training {
   // Makes the Plan of a full batch now (it is made when first needed otherwise) and returns it. Throws bad_input where it
   // does not fit into memory, before any is taken.
   const Plan& training_plan();
+  // Makes the kernels of all Plans of training and evaluation anew. REQUIRES: no Plan was made yet.
+  void make_kernels();
 
  private:
   struct BoundPlan;

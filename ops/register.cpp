@@ -4,6 +4,7 @@
 #include "core/builtin/reorder.h"
 #include "ops/activation/activation.h"
 #include "ops/batch_norm/batch_norm.h"
+#include "ops/batch_norm/batch_norm_residual.h"
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
@@ -39,6 +40,7 @@ namespace lockstep {
 void register_cpu_kernels(KernelRegistry& registry) {
   register_activation_cpu(registry);
   register_batch_norm_cpu(registry);
+  register_batch_norm_residual_cpu(registry);
   register_bias_cpu(registry);
   register_binary_cpu(registry);
   register_builtin_cpu(registry);
@@ -80,7 +82,7 @@ void register_onnx_converters(OnnxRegistry& registry) {
 std::vector<FusionPattern> room_fusions() {
   std::vector<FusionPattern> patterns;
   for (const std::vector<FusionPattern>& room :
-       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), pool2d_fusions()}) {
+       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), from_bytes_fusions(), pool2d_fusions()}) {
     patterns.insert(patterns.end(), room.begin(), room.end());
   }
   return patterns;

@@ -3,6 +3,7 @@
 #include "core/builtin/reorder.h"
 #include "ops/activation/activation.h"
 #include "ops/batch_norm/batch_norm.h"
+#include "ops/batch_norm/batch_norm_residual.h"
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
@@ -28,6 +29,7 @@ void register_own_cuda_kernels(KernelRegistry& registry) {
   register_reorder_cuda(registry);
   register_activation_cuda(registry);
   register_batch_norm_cuda(registry);
+  register_batch_norm_residual_cuda(registry);
   register_bias_cuda(registry);
   register_binary_cuda(registry);
   register_concat_cuda(registry);

@@ -67,6 +67,10 @@ CaseChoice read_choice(int argc, char** argv) {
       out.list = true;
       continue;
     }
+    if (word == "--autotune") {
+      out.autotune = true;
+      continue;
+    }
     check_input(i + 1 < argc, word, ": there is no such option, or it needs a value");
     const std::string value = argv[++i];
     if (word == "--only") {

@@ -23,6 +23,7 @@ struct CaseChoice {
   bool list = false;                  // --list: tell of the cases only
   std::string only, precision, name;  // --only GROUP, --precision WORD, --name PART; empty: all
   int first = 0;                      // --first NUMBER: leave out those before
+  bool autotune = false;              // --autotune
 };
 
 // Throws bad_input.

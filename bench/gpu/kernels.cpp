@@ -3,7 +3,9 @@
 //
 //   lockstep_gpu_kernels [--list] [--only bandwidth|product|convolution] [--precision
 //   f32|bf16|tf32] [--name PART]
-//                        [--first NUMBER]
+//                        [--first NUMBER] [--autotune]
+//
+// With --autotune the libraries' algorithms are measured before, as trainings do with run.autotune.
 //
 // Prints the rate of copies and then a line for each case (bench/gpu/case_list.h) with the seconds
 // of a launch, or with "error". Exit code 3: a case left the GPU unusable for this process; another
@@ -16,6 +18,7 @@
 #include "bench/gpu/case_list.h"
 #include "bench/gpu/launch_timer.h"
 #include "core/base/error.h"
+#include "core/device/algorithm_cache.h"
 
 namespace lockstep::bench {
 namespace {
@@ -60,8 +63,13 @@ void time_case(const Gpu& gpu, Filler& filler, const KernelCase& c, Json& line) 
 }
 
 void time_cases(const std::string& precision, const std::vector<ListedCase>& cases,
-                bool with_copies) {
+                bool with_copies, bool autotune) {
+  constexpr double kAlways = 1e6;  // seconds
   const Gpu gpu = open_gpu(precision == "tf32");
+  if (autotune) {
+    gpu.device->algorithms()->take_fastest(true);
+    gpu.device->algorithms()->measure_for(kAlways);
+  }
   Filler filler(*gpu.device);
   if (with_copies) time_copies(*gpu.device, filler);
   for (const ListedCase& listed : cases) {
@@ -90,7 +98,7 @@ void run(const CaseChoice& choice) {
     if (choice.list) {
       print(described(listed));
     } else if (listed.precision != precision) {
-      time_cases(listed.precision, cases, precision.empty() && choice.first == 0);
+      time_cases(listed.precision, cases, precision.empty() && choice.first == 0, choice.autotune);
       precision = listed.precision;
     }
   }

@@ -30,7 +30,7 @@ def our_times(session, end):
         session.failed("kernels", "lockstep_gpu_kernels", "not in the build")
         return []
     while time.monotonic() < end:
-        finished = session.run("kernels", [program, "--first", str(first)], end - time.monotonic())
+        finished = session.run("kernels", [program, "--autotune", "--first", str(first)], end - time.monotonic())
         lines += lines_of(finished.output)
         cases = [line["case"] for line in lines if "case" in line]
         if finished.code != 3 or not cases:

@@ -75,7 +75,7 @@ def our_throughput(session, network, end):
         if limit < 3:
             session.failed("training", "%s %s" % (network, name), "out of time")
             continue
-        settings = ['train.precision="%s"' % precision, "run.time_limit=10"] + more
+        settings = ['train.precision="%s"' % precision, "run.time_limit=10", "run.autotune=true"] + more
         summary, lines, finished = train(session, network, settings, limit)
         if summary is None:
             why = finished.said() if finished.code not in (0, 75) else "it did not compute on the GPU"

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/progress.h"
@@ -219,14 +220,35 @@ cudnnHandle_t CudaDevice::dnn(void* stream) {
   return dnn_[i];
 }
 
-AlgorithmCache& CudaDevice::algorithms() {
+AlgorithmCache* CudaDevice::algorithms() {
   if (algorithms_ == nullptr) {
     algorithms_ = std::make_unique<AlgorithmCache>(
         text(properties_.name, ", compute capability ", properties_.major, ".", properties_.minor, ", ",
              properties_.multiProcessorCount, " multiprocessors, cuBLASLt ", cublasLtGetVersion(), ", cuDNN ",
              cudnnGetVersion()));
   }
-  return *algorithms_;
+  return algorithms_.get();
+}
+
+double CudaDevice::seconds_of(const std::function<void()>& launch) {
+  constexpr double kEnough = 200e-6;  // seconds to be measured at once
+  constexpr double kMostRepeats = 20;
+  const auto begin = make_event(true), end = make_event(true);
+  const auto timed = [&](const std::function<void()>& work) {
+    begin->record(StreamKind::kCompute);
+    work();
+    end->record(StreamKind::kCompute);
+    end->wait();
+    return end->seconds_since(*begin);
+  };
+  launch();  // loads what it needs
+  const double once = timed(launch);
+  const auto repeats = static_cast<int>(std::clamp(kEnough / once, 1.0, kMostRepeats));
+  if (repeats == 1) return once;
+  const auto all = record([&] {
+    for (int i = 0; i < repeats; ++i) launch();
+  });
+  return timed([&] { all->launch(); }) / repeats;
 }
 
 void* CudaDevice::allocate_bytes(std::size_t bytes, MemoryKind kind) {

@@ -51,7 +51,10 @@ class CudaDevice final : public Device {
   // One handle for each stream.
   cudnnHandle_t dnn(void* stream);
   // What was chosen on this GPU with these versions of the libraries.
-  AlgorithmCache& algorithms();
+  AlgorithmCache* algorithms() override;
+  // How long what `launch` launches on the compute stream takes the GPU, in seconds: launched several times as one where it
+  // is short, so that the host's part does not count.
+  double seconds_of(const std::function<void()>& launch);
 
   // Until the event is done. Calls look() now and then.
   void wait_for(cudaEvent_t event) const;

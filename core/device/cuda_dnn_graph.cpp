@@ -1,6 +1,8 @@
 #include "core/device/cuda_dnn_graph.h"
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 #include <sstream>
 #include <utility>
 
@@ -105,7 +107,11 @@ int OperationGraph::tensor(const Tensor& tensor) {
   out.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, tensor.alignment);
   out.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, tensor.is_virtual);
   out.finalize();
-  if (!tensor.is_virtual) ids_.push_back(id);
+  if (!tensor.is_virtual) {
+    ids_.push_back(id);
+    const std::int64_t elements = std::accumulate(tensor.dims.begin(), tensor.dims.end(), std::int64_t{1}, std::multiplies<>());
+    bytes_.push_back(static_cast<std::size_t>(elements) * (tensor.type == CUDNN_DATA_BFLOAT16 ? 2 : 4));
+  }
   return static_cast<int>(id);
 }
 
@@ -235,8 +241,6 @@ std::optional<Choice> parse_choice(const std::string& text) {
   return out;
 }
 
-constexpr char kNone[] = "none";
-
 Choice choice_of(const Descriptor& configuration, const Descriptor& engine) {
   Choice out;
   out.engine = engine.value<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
@@ -353,28 +357,40 @@ void ExecutionPlan::execute(cudnnHandle_t handle, std::span<void* const> data, v
 }
 
 std::unique_ptr<ExecutionPlan> choose_plan(OperationGraph graph, const PlanRules& rules, AlgorithmCache& cache,
-                                           const std::string& problem) {
+                                           const std::string& problem, const PlanTimer& seconds) {
   const std::string* known = cache.find(problem);
-  if (known != nullptr && *known == kNone) return nullptr;
-  if (graph.try_finalize()) {
-    const auto shared = std::make_shared<const OperationGraph>(std::move(graph));
-    if (known != nullptr) {
-      if (auto plan = ExecutionPlan::make(shared, *known)) return plan;
-    }
+  if (known != nullptr && known->empty()) return nullptr;
+  if (!graph.try_finalize()) {
+    cache.keep(problem, "");
+    return nullptr;
+  }
+  const auto shared = std::make_shared<const OperationGraph>(std::move(graph));
+  if (known != nullptr) {
+    if (auto plan = ExecutionPlan::make(shared, *known)) return plan;
+    cache.forget(problem);  // it came from a file
+  }
+  std::map<std::string, std::unique_ptr<ExecutionPlan>> made;  // by choice
+  const auto list = [&](std::size_t most) {
+    std::vector<std::string> out;
     for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
       for (const Descriptor& configuration : candidates(*shared, mode)) {
+        if (out.size() == most) return out;
         const Descriptor engine = engine_of(configuration);
         if (!obeys(engine, rules)) continue;
         const std::string choice = choice_of(configuration, engine).to_string();
+        if (made.contains(choice)) continue;
         auto plan = ExecutionPlan::make(shared, choice);
         if (plan == nullptr || plan->workspace_bytes() > rules.most_workspace) continue;
-        cache.keep(problem, choice);
-        return plan;
+        made.emplace(choice, std::move(plan));
+        out.push_back(choice);
       }
     }
-  }
-  cache.keep(problem, kNone);
-  return nullptr;
+    return out;
+  };
+  Proposals proposals{.list = list};
+  if (seconds) proposals.seconds = [&](const std::string& choice) { return seconds(*made.at(choice)); };
+  const std::string choice = cache.choose(problem, proposals);
+  return choice.empty() ? nullptr : std::move(made.at(choice));
 }
 
 }  // namespace cudnn

@@ -7,8 +7,8 @@
 //   const auto plan = cudnn::choose_plan(std::move(graph), rules, cache, "conv2d ...");    // when the kernel is made
 //   plan->execute(handle, {{x data, w data, y data}}, workspace);                          // when it runs
 //
-// A plan is chosen, never measured: the first candidate of the heuristics that obeys the rules. So it is a function of
-// GPU, version, graph and rules, the same in all workers and all runs.
+// Which candidate of the heuristics becomes the plan, among those that obey the rules, is for the cache to say
+// (core/device/algorithm_cache.h): the first, which is a function of GPU, version, graph and rules; or the fastest.
 //
 // Plans can be made without a GPU for one that is only described (DescribedGpu); tests do so.
 //
@@ -19,6 +19,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -173,12 +174,15 @@ class OperationGraph {
   const Descriptor& descriptor() const { return *graph_; }
   // Numbers of the tensors that have memory.
   const std::vector<std::int64_t>& ids() const { return ids_; }
+  // The bytes of each of them.
+  const std::vector<std::size_t>& bytes() const { return bytes_; }
 
  private:
   Target target_;
   std::vector<Descriptor> tensors_, operations_;
   std::vector<Descriptor> details_;  // what operations refer to
   std::vector<std::int64_t> ids_;
+  std::vector<std::size_t> bytes_;
   std::optional<Descriptor> graph_;
 };
 
@@ -197,6 +201,8 @@ class ExecutionPlan {
 
   std::int64_t engine() const { return engine_; }
   std::size_t workspace_bytes() const { return workspace_bytes_; }
+  // Of the tensors that have memory, in their order.
+  const std::vector<std::size_t>& tensor_bytes() const { return graph_->bytes(); }
   // `data`: of the tensors that have memory, in their order. Queues work on the handle's stream; may be recorded.
   void execute(cudnnHandle_t handle, std::span<void* const> data, void* workspace) const;
 
@@ -210,11 +216,14 @@ class ExecutionPlan {
   std::size_t workspace_bytes_;
 };
 
-// The first of cuDNN's candidates (heuristic mode A, then its fallback list) that obeys the rules; null where there is
-// none. The choice is looked up in, and added to, the cache under `problem`, which is everything that it depends on.
+// Seconds that a run of the plan takes. Empty where there is nothing to run it on.
+using PlanTimer = std::function<double(const ExecutionPlan&)>;
+
+// What the cache chooses among cuDNN's candidates (heuristic mode A, then its fallback list) that obey the rules; null where
+// there is none. `problem` is everything that the choice depends on.
 // REQUIRES: `graph` is complete and not finalized yet.
 std::unique_ptr<ExecutionPlan> choose_plan(OperationGraph graph, const PlanRules& rules, AlgorithmCache& cache,
-                                           const std::string& problem);
+                                           const std::string& problem, const PlanTimer& seconds = {});
 
 }  // namespace cudnn
 }  // namespace lockstep

@@ -22,6 +22,7 @@ enum class DeviceKind { kCpu, kCuda };
 
 std::string name_of(DeviceKind kind);  // "cpu", "cuda"
 
+class AlgorithmCache;
 class Device;
 
 // A block of device memory, aligned to kMemoryAlignment bytes; freed with the object.
@@ -112,6 +113,9 @@ class Device {
 
   // Waits until everything that was launched is done.
   virtual void synchronize() = 0;
+
+  // Which algorithms of libraries its kernels use; null where no kernel has a choice that is kept.
+  virtual AlgorithmCache* algorithms() { return nullptr; }
 
   // Host memory that is often copied from and to, and is not of this device: page-locked where that makes the copies faster.
   // Where it cannot be, copies are only slower. Undone before the memory is freed.

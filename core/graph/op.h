@@ -59,6 +59,9 @@ struct Traits {
   // Exchanges data with other workers: runs on the communication stream.
   bool communicates = false;
   Precision precision = Precision::kFull;
+  // An f32 input that the op takes in the bf16 of its input 0 as well, and that it loses nothing by on devices which round it
+  // anyway (a bias that a library adds); -1: none.
+  int may_be_low = -1;
 };
 
 class Op {

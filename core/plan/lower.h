@@ -25,6 +25,8 @@ class KernelCache {
   // Throws bad_input where no kernel fits.
   std::shared_ptr<const Kernel> get(const Op& op, const std::vector<TensorType>& inputs,
                                     const std::vector<TensorType>& outputs);
+  // Those that are asked for from now on are made anew.
+  void forget() { made_.clear(); }
 
  private:
   struct Made {

@@ -3,44 +3,18 @@
 #include "core/base/error.h"
 #include "core/builtin/builtin.h"
 #include "ops/activation/activation.h"
-#include "ops/attributes.h"
+#include "ops/batch_norm/batch_norm_residual.h"
+#include "ops/batch_norm/batch_norm_types.h"
 #include "ops/binary/binary.h"
 #include "ops/microbatch_sum/microbatch_sum.h"
 
 namespace lockstep {
+
+using namespace batch_norm_types;  // NOLINT: its file is written for this one and for batch_norm_residual.cpp
+
 namespace {
 
-std::string attributes_of(double epsilon, bool relu) {
-  return "epsilon=" + exact(epsilon) + (relu ? " relu=true" : "");
-}
-
-void check_data(const TensorType& x) {
-  check_input(x.dtype == DType::kF32 || x.dtype == DType::kBF16, "input is ", x.to_string(),
-              ", expected f32 or bf16");
-  check_input(x.shape.rank() >= 2, "input ", x.shape, " has fewer than 2 dimensions, expected ",
-              "(batch, ..., channels)");
-}
-
-void check_channels(const TensorType& type, const TensorType& x, const char* what) {
-  const TensorType expected{DType::kF32, {x.shape[-1]}, nullptr};
-  check_input(type == expected, what, " is ", type.to_string(), ", expected ", expected.to_string(),
-              " for input ", x.shape);
-}
-
-TensorType row_major(const TensorType& x) {
-  return {x.dtype, x.shape, nullptr};
-}
-
-double elements(const TensorType& type) {
-  return static_cast<double>(type.elements());
-}
-
 // ---- Fusion ------------------------------------------------------------------------------------
-
-bool is_relu(const Node& node) {
-  const auto* op = dynamic_cast<const ActivationOp*>(node.op.get());
-  return op != nullptr && op->activation().kind == ActivationKind::kRelu;
-}
 
 // batch_norm (or batch_norm_inference) whose y is read by a relu only: the relu is the root. Mean
 // and variance are computed where the relu was, so nobody may read them before.
@@ -72,10 +46,7 @@ std::optional<Fusion> fuse_relu_backward(const FusionSite& site) {
   const std::vector<ValueId>& inputs = site.node().inputs;
   const Node* relu = site.producer(site.node(), 0);
   if (relu == nullptr || !site.only_read_by(inputs[0], site.root)) return std::nullopt;
-  const auto* relu_op = dynamic_cast<const ActivationBackwardOp*>(relu->op.get());
-  if (relu_op == nullptr || relu_op->activation().kind != ActivationKind::kRelu) {
-    return std::nullopt;
-  }
+  if (!is_relu_backward(*relu)) return std::nullopt;
   const Node* forward = site.producer(*relu, 1);
   if (forward == nullptr) return std::nullopt;
   const auto* forward_op = dynamic_cast<const BatchNormOp*>(forward->op.get());
@@ -301,9 +272,11 @@ ValueId batch_norm_inference(Graph& graph, ValueId x, ValueId scale, ValueId off
 }
 
 std::vector<FusionPattern> batch_norm_fusions() {
-  return {{"batch_norm+relu", fuse_relu<BatchNormOp>},
-          {"batch_norm_inference+relu", fuse_relu<BatchNormInferenceOp>},
-          {"relu_backward+batch_norm_backward", fuse_relu_backward}};
+  std::vector<FusionPattern> patterns{{"batch_norm+relu", fuse_relu<BatchNormOp>},
+                                      {"batch_norm_inference+relu", fuse_relu<BatchNormInferenceOp>},
+                                      {"relu_backward+batch_norm_backward", fuse_relu_backward}};
+  for (FusionPattern& pattern : batch_norm_residual_fusions()) patterns.push_back(std::move(pattern));
+  return patterns;
 }
 
 }  // namespace lockstep

@@ -1,134 +1,25 @@
-// CUDA kernels of batch normalisation. x is a row-major matrix (rows, channels).
-//
-// Statistics: a thread adds up the distances from its first row, and their squares, so a mean that is large against the
-// deviation costs no digits. Threads and pieces are then combined as T. Chan, G. Golub, R. LeVeque, "Updating formulae
-// and a pairwise algorithm for computing sample variances", 1979: x is read once. The forward pass reads x twice in all, the
+// CUDA kernels of batch normalisation. x is a row-major matrix (rows, channels). The forward pass reads x twice in all, the
 // backward pass x and dy twice, or once where mean and variance are given.
 #include "ops/batch_norm/batch_norm.h"
-#include "ops/batch_norm/channels_cuda.h"
+#include "ops/batch_norm/normalise_cuda.h"
 
 namespace lockstep {
 namespace {
 
-using channels::Cut;
+using namespace channels;  // NOLINT: its files are written for this one and for batch_norm_residual_cuda.cu
 
-Cut cut_of(const TensorType& x) {
-  return {x.shape.elements(0, x.shape.rank() - 1), x.shape[-1], x.dtype == DType::kF32 ? kPackOf<float> : kPackOf<BFloat16>};
-}
-
-// 1 / sqrt(variance + epsilon), and what x is multiplied by. The same bits wherever they are computed: the backward ops
-// find again where relu cut off.
-__device__ inline float inverse_deviation(float variance, float epsilon) {
-  return __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(variance, epsilon)));
-}
-__device__ inline float slope_of(float scale, float variance, float epsilon) {
-  return __fmul_rn(scale, inverse_deviation(variance, epsilon));
-}
-
-// The vectors that y is computed with.
-struct Affine {
-  const float *scale, *offset, *mean, *variance;
-  float epsilon;
-
-  __device__ float slope(std::int64_t column) const { return slope_of(scale[column], variance[column], epsilon); }
-};
-
-template <typename T, int N>
-struct OneElement {
-  Neighbours<T, N> x;
-};
-template <typename T, int N>
-struct TwoElements {
-  Neighbours<T, N> dy, x;
-};
-
-// ---- Statistics ----------------------------------------------------------------------------------
-
-// Mean and biased variance.
-template <typename T>
-struct Moments {
-  static constexpr int kRows = 8, kParameters = 1;  // none in truth
-  template <int N>
-  using Loaded = OneElement<T, N>;
-
-  const T* x;
-  double rows;
-  float *mean, *variance;
-
-  bool wide() const { return is_aligned(x, 16); }
-  __device__ void prepare(std::int64_t, float (&p)[1]) const { p[0] = 0.0f; }
-  template <int N>
-  __device__ void load(std::int64_t at, Loaded<N>& to) const {
-    to.x.load(x + at);
-  }
-
-  template <int N>
-  struct Lane {
-    float shift[N], sum[N], squares[N], count;
-
-    __device__ void add(const Moments&, std::int64_t, const Loaded<N>& loaded, const float (&)[1][N]) {
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        const float value = to_float(loaded.x[n]);
-        if (count == 0.0f) shift[n] = value;
-        const float distance = value - shift[n];
-        sum[n] += distance;
-        squares[n] = fmaf(distance, distance, squares[n]);
-      }
-      count += 1.0f;
-    }
-    // Mean, and the sum of the squared distances from it.
-    __device__ void result(float (&v)[2][N]) const {
-      const float inverse = count == 0.0f ? 0.0f : 1.0f / count;
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        const float mean = sum[n] * inverse, around = fmaf(-mean, sum[n], squares[n]);
-        v[0][n] = shift[n] + mean;
-        v[1][n] = around < 0.0f ? 0.0f : around;  // NaN stays
-      }
-    }
-  };
-  __device__ static void merge(float (&a)[2], float na, const float (&b)[2], float nb) {
-    if (nb == 0.0f) return;
-    const float share = nb / (na + nb), distance = b[0] - a[0];
-    a[0] = fmaf(distance, share, a[0]);
-    a[1] = fmaf(distance * distance, na * share, a[1] + b[1]);
-  }
-  __device__ static void add_piece(const float (&v)[2], const float (&first)[2], double count, double (&sums)[2]) {
-    const double distance = static_cast<double>(v[0]) - first[0];
-    sums[0] += count * distance;
-    sums[1] += v[1] + count * distance * distance;
-  }
-  __device__ void finish(std::int64_t column, const double (&sums)[2], const float (&first)[2]) const {
-    const double distance = sums[0] / rows, around = (sums[1] - distance * sums[0]) / rows;
-    mean[column] = static_cast<float>(first[0] + distance);
-    variance[column] = static_cast<float>(around < 0.0 ? 0.0 : around);
-  }
-};
-
-// d of an element: dy, or 0 where relu cut off.
-template <bool kRelu>
-__device__ inline float masked(float dy, float distance, float slope, float offset) {
-  return kRelu && !(fmaf(distance, slope, offset) > 0.0f) ? 0.0f : dy;
-}
-
-// A = sum d and B = sum d (x - mean). With r = 1 / sqrt(variance + epsilon) and n rows,
-//   doffset = A    dscale = r B
-//   dx = scale r (d - A / n - (x - mean) r^2 B / n) + dmean / n + 2 dvariance (x - mean) / n
-// and where mean and variance are given (kGiven), so that they do not depend on x,
+// The sums of the gradient. Where mean and variance are given (kGiven), so that they do not depend on x,
 //   dx = scale r d    dmean = -scale r A    dvariance = -scale r^3 B / 2
 // where dx is written on the way.
 template <typename T, bool kRelu, bool kGiven>
-struct GradientSums {
+struct GradientSums : GradientTotals {
   static constexpr int kRows = 4, kParameters = 3;
   template <int N>
   using Loaded = TwoElements<T, N>;
 
   const T *dy, *x;
-  Affine affine;
-  float *dscale, *doffset;
-  float *dmean, *dvariance;  // where given
-  T* dx;
+  float *dmean = nullptr, *dvariance = nullptr;  // where given
+  T* dx = nullptr;
 
   bool wide() const { return is_aligned(dy, 16) && is_aligned(x, 16) && (!kGiven || is_aligned(dx, 16)); }
   __device__ void prepare(std::int64_t column, float (&p)[3]) const {
@@ -143,46 +34,25 @@ struct GradientSums {
   }
 
   template <int N>
-  struct Lane {
-    float a[N], b[N], count;
-
+  struct Lane : GradientLane<N> {
     __device__ void add(const GradientSums& sums, std::int64_t at, const Loaded<N>& loaded, const float (&p)[3][N]) {
       T dx[N];
 #pragma unroll
       for (int n = 0; n < N; ++n) {
         const float distance = to_float(loaded.x[n]) - p[0][n];
         const float d = masked<kRelu>(to_float(loaded.dy[n]), distance, p[1][n], p[2][n]);
-        a[n] += d;
-        b[n] = fmaf(d, distance, b[n]);
+        this->add_element(n, d, distance);
         if constexpr (kGiven) dx[n] = from_float<T>(p[1][n] * d);
       }
       if constexpr (kGiven) store_elements(sums.dx + at, N, true, dx);
     }
-    __device__ void result(float (&v)[2][N]) const {
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        v[0][n] = a[n];
-        v[1][n] = b[n];
-      }
-    }
   };
-  __device__ static void merge(float (&a)[2], float, const float (&b)[2], float) {
-    a[0] += b[0];
-    a[1] += b[1];
-  }
-  __device__ static void add_piece(const float (&v)[2], const float (&)[2], double, double (&sums)[2]) {
-    sums[0] += v[0];
-    sums[1] += v[1];
-  }
-  __device__ void finish(std::int64_t column, const double (&sums)[2], const float (&)[2]) const {
-    const auto a = static_cast<float>(sums[0]), b = static_cast<float>(sums[1]);
-    const float inverse = inverse_deviation(affine.variance[column], affine.epsilon);
-    dscale[column] = inverse * b;
-    doffset[column] = a;
+  __device__ void finish(std::int64_t column, const double (&sums)[2], const float (&first)[2]) const {
+    GradientTotals::finish(column, sums, first);
     if constexpr (kGiven) {
-      const float slope = affine.slope(column);
-      dmean[column] = -slope * a;
-      dvariance[column] = -0.5f * slope * inverse * (inverse * b);
+      const float slope = affine.slope(column), inverse = inverse_deviation(affine.variance[column], affine.epsilon);
+      dmean[column] = -slope * doffset[column];
+      dvariance[column] = -0.5f * slope * inverse * dscale[column];
     }
   }
 };
@@ -221,52 +91,6 @@ struct Normalise {
   }
 };
 
-// dx = slope d + factor (x - mean) + constant, from the sums that GradientSums finished.
-template <typename T, bool kRelu>
-struct Gradient {
-  static constexpr int kRows = 4, kParameters = 5;
-  template <int N>
-  using Loaded = TwoElements<T, N>;
-
-  const T *dy, *x;
-  Affine affine;
-  const float *dscale, *doffset;
-  const float *dmean, *dvariance;  // the cotangents; null where there are none
-  float inverse_rows;
-  T* dx;
-
-  bool wide() const { return is_aligned(dy, 16) && is_aligned(x, 16) && is_aligned(dx, 16); }
-  __device__ void prepare(std::int64_t column, float (&p)[5]) const {
-    const float slope = affine.slope(column), inverse = inverse_deviation(affine.variance[column], affine.epsilon);
-    float factor = -slope * inverse * dscale[column], constant = -slope * doffset[column];
-    if (dmean != nullptr) {
-      factor += 2.0f * dvariance[column];
-      constant += dmean[column];
-    }
-    p[0] = affine.mean[column];
-    p[1] = slope;
-    p[2] = kRelu ? affine.offset[column] : 0.0f;
-    p[3] = factor * inverse_rows;
-    p[4] = constant * inverse_rows;
-  }
-  template <int N>
-  __device__ void load(std::int64_t at, Loaded<N>& to) const {
-    to.dy.load(dy + at);
-    to.x.load(x + at);
-  }
-  template <int N>
-  __device__ void store(std::int64_t at, const Loaded<N>& loaded, const float (&p)[5][N]) const {
-    T out[N];
-#pragma unroll
-    for (int n = 0; n < N; ++n) {
-      const float distance = to_float(loaded.x[n]) - p[0][n];
-      const float d = masked<kRelu>(to_float(loaded.dy[n]), distance, p[1][n], p[2][n]);
-      out[n] = from_float<T>(fmaf(p[1][n], d, fmaf(p[3][n], distance, p[4][n])));
-    }
-    store_elements(dx + at, N, true, out);
-  }
-};
-
 // dx = (dmean + 2 dvariance (x - mean)) / rows
 template <typename T>
 struct MomentsGradient {
@@ -299,8 +123,6 @@ struct MomentsGradient {
 };
 
 // ---- Launches ------------------------------------------------------------------------------------
-
-float inverse_of(std::int64_t rows) { return static_cast<float>(1.0 / static_cast<double>(std::max<std::int64_t>(1, rows))); }
 
 template <bool kRelu, typename T>
 Kernel make_training(const KernelRequest& request, float epsilon) {
@@ -335,7 +157,7 @@ Kernel make_backward(const KernelRequest& request, float epsilon) {
     const float* dmean = with_statistics ? on.input<float>(6) : nullptr;
     const float* dvariance = with_statistics ? on.input<float>(7) : nullptr;
     channels::launch_reduction<T>(
-        on, cut, GradientSums<T, kRelu, false>{dy, x, affine, dscale, doffset, nullptr, nullptr, nullptr},
+        on, cut, GradientSums<T, kRelu, false>{{affine, dscale, doffset}, dy, x},
         Gradient<T, kRelu>{dy, x, affine, dscale, doffset, dmean, dvariance, inverse_of(cut.rows), on.output<T>(0)});
   };
   return {"batch_norm_backward_cuda", run, cut.workspace_bytes()};
@@ -348,7 +170,7 @@ Kernel make_inference_backward(const KernelRequest& request, float epsilon) {
     const Affine affine{on.input<float>(2), on.input<float>(3), on.input<float>(4), on.input<float>(5), epsilon};
     channels::launch_reduction<T>(
         on, cut,
-        GradientSums<T, kRelu, true>{on.input<T>(0), on.input<T>(1), affine, on.output<float>(1), on.output<float>(2),
+        GradientSums<T, kRelu, true>{{affine, on.output<float>(1), on.output<float>(2)}, on.input<T>(0), on.input<T>(1),
                                      on.output<float>(3), on.output<float>(4), on.output<T>(0)});
   };
   return {"batch_norm_inference_backward_cuda", run, cut.workspace_bytes()};

@@ -42,7 +42,7 @@ class Conv2dOp final : public Op {
   std::string_view name() const override { return "conv2d"; }
   std::string attributes() const override;
   std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
-  Traits traits() const override { return {.precision = Precision::kLow}; }
+  Traits traits() const override { return {.precision = Precision::kLow, .may_be_low = 2}; }
   // An activation whose gradient is not a function of y (gelu) has none here: broken_invariant.
   void gradient(Backward& backward) const override;
   double flops(std::span<const TensorType> inputs,

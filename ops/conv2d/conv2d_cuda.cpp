@@ -19,11 +19,24 @@ CudaDevice& cuda_device(const KernelRequest& request) {
   return *device;
 }
 
+// Of one run, on memory that is all zero.
+double seconds_of(CudaDevice& device, const cudnn::ExecutionPlan& plan) {
+  std::vector<Memory> memory;
+  std::vector<void*> data;
+  for (const std::size_t bytes : plan.tensor_bytes()) {
+    data.push_back(memory.emplace_back(device.allocate(bytes, MemoryKind::kPrivate, "trials of algorithms")).data());
+  }
+  const Memory workspace = device.allocate(plan.workspace_bytes(), MemoryKind::kPrivate, "trials of algorithms");
+  return device.seconds_of(
+      [&] { plan.execute(device.dnn(device.stream(StreamKind::kCompute)), data, workspace.data()); });
+}
+
 DnnPlanner planner_of(CudaDevice& device, const Convolution& convolution, const ConvolutionSizes& sizes) {
   cudnn::PlanRules rules;
   rules.tensor_cores = sizes.dtype == DType::kBF16 || device.options().tf32;
   rules.transforms = convolution.winograd;
-  return {{device.dnn(device.stream(StreamKind::kCompute)), nullptr}, device.algorithms(), rules};
+  return {{device.dnn(device.stream(StreamKind::kCompute)), nullptr}, *device.algorithms(), rules,
+          [&device](const cudnn::ExecutionPlan& plan) { return seconds_of(device, plan); }};
 }
 
 // Parts of the workspace, each aligned.

@@ -70,7 +70,7 @@ DnnPlan plan_convolution(DnnPlanner& planner, cudnn::Convolution kind, const Con
   const int x = graph.tensor(t.x), weight = graph.tensor(t.weight), y = graph.tensor(t.y);
   graph.convolution(kind, geometry_of(sizes), x, weight, y);
   return cudnn::choose_plan(std::move(graph), planner.rules, planner.cache,
-                            problem(name_of(kind), sizes, planner.rules));
+                            problem(name_of(kind), sizes, planner.rules), planner.seconds);
 }
 
 // Other patterns are compiled when the plan is made, which takes seconds, or run on slow general kernels.
@@ -96,7 +96,8 @@ DnnPlan plan_fused_convolution(DnnPlanner& planner, const ConvolutionSizes& size
     graph.add(product, bias, y);
   }
   return cudnn::choose_plan(std::move(graph), planner.rules, planner.cache,
-                            problem(end.activation ? "conv2d+bias+relu" : "conv2d+bias", sizes, planner.rules));
+                            problem(end.activation ? "conv2d+bias+relu" : "conv2d+bias", sizes, planner.rules),
+                            planner.seconds);
 }
 
 }  // namespace lockstep

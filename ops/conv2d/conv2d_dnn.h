@@ -14,6 +14,7 @@ struct DnnPlanner {
   cudnn::Target target;
   AlgorithmCache& cache;
   cudnn::PlanRules rules;
+  cudnn::PlanTimer seconds = {};
 };
 
 using DnnPlan = std::unique_ptr<cudnn::ExecutionPlan>;  // null where cuDNN has nothing

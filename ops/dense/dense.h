@@ -2,8 +2,8 @@
 // bias and activation f optional. Keras' Dense; PyTorch's Linear has the transposed weight.
 //
 // x and w are f32 or both bf16 (then y is, too); the bias is f32. Sums are taken in f32, and bias
-// and activation are applied before y is rounded (on a GPU, activations other than relu are applied to what is rounded to
-// bf16, and the bias may be). The gradient of w is f32 in both cases.
+// and activation are applied before y is rounded (on a GPU, activations other than relu and the approximate gelu are applied to
+// what is rounded to bf16, and the bias may be). The gradient of w is f32 in both cases.
 #pragma once
 
 #include <optional>
@@ -25,7 +25,7 @@ class DenseOp final : public Op {
   std::string_view name() const override { return "dense"; }
   std::string attributes() const override;
   std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
-  Traits traits() const override { return {.precision = Precision::kLow}; }
+  Traits traits() const override { return {.precision = Precision::kLow, .may_be_low = 2}; }
   // An activation whose gradient is not a function of y (gelu) has none here: broken_invariant.
   void gradient(Backward& backward) const override;
   double flops(std::span<const TensorType> inputs,

@@ -22,6 +22,11 @@ struct DenseEnd {
 };
 DenseEnd dense_end(const KernelRequest& request);
 
+// Parameters of so many elements fill whole lines of memory. Those begin on a line (dist/buckets.h), and so do their gradients.
+inline bool fills_lines(std::int64_t elements) {
+  return elements * static_cast<std::int64_t>(sizeof(float)) % static_cast<std::int64_t>(kMemoryAlignment) == 0;
+}
+
 // ---- Kernels that are all ours ---------------------------------------------------------------------
 
 // For any sizes. They compute products with vectors and tiny ones, whatever cuBLASLt has no kernel for, and on the emulated

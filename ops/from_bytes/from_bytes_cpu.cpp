@@ -8,14 +8,16 @@
 namespace lockstep {
 namespace {
 
-using Table = std::array<float, 256>;
+template <typename T>
+using Table = std::array<T, 256>;
 
-Kernel from_bytes_cpu(const KernelRequest& request) {
+template <typename T>
+Kernel make_from_bytes(const KernelRequest& request) {
   const auto& op = request.op_as<FromBytesOp>();
-  std::vector<Table> tables(op.features());
+  std::vector<Table<T>> tables(op.features());
   for (std::size_t f = 0; f < tables.size(); ++f) {
     for (int byte = 0; byte < 256; ++byte) {
-      tables[f][static_cast<std::size_t>(byte)] = op.value(f, static_cast<std::uint8_t>(byte));
+      tables[f][static_cast<std::size_t>(byte)] = T(op.value(f, static_cast<std::uint8_t>(byte)));
     }
   }
   const auto features = static_cast<std::int64_t>(op.features());
@@ -23,10 +25,10 @@ Kernel from_bytes_cpu(const KernelRequest& request) {
   const int threads = cpu_threads(request);
   auto run = [=](const Launch& launch) {
     const std::uint8_t* x = launch.input<std::uint8_t>(0);
-    float* y = launch.output<float>(0);
+    T* y = launch.output<T>(0);
     parallel_for(threads, rows, kElementGrain, [&](std::int64_t begin, std::int64_t end) {
       if (features == 1) {
-        const Table& table = tables[0];
+        const Table<T>& table = tables[0];
         for (std::int64_t i = begin; i < end; ++i) y[i] = table[x[i]];
         return;
       }
@@ -38,6 +40,11 @@ Kernel from_bytes_cpu(const KernelRequest& request) {
     });
   };
   return {"from_bytes_cpu", run};
+}
+
+Kernel from_bytes_cpu(const KernelRequest& request) {
+  return for_floating(request, request.outputs[0].dtype,
+                      [&](auto element) { return make_from_bytes<decltype(element)>(request); });
 }
 
 }  // namespace

@@ -11,24 +11,120 @@ namespace {
 
 const std::string kHere = "GPU A, cuDNN 9.19.0", kThere = "GPU B, cuDNN 9.19.0";
 
-TEST(AlgorithmCache, ChoosesOnceForEachProblem) {
+TEST(AlgorithmCache, ChoosesTheFirstOnceForEachProblem) {
   AlgorithmCache cache(kHere);
   int asked = 0;
-  const auto choose = [&] { return "engine " + std::to_string(++asked); };
+  const Proposals proposals{.list =
+                                [&](std::size_t most) {
+                                  EXPECT_EQ(most, 1u);
+                                  return std::vector{text("engine ", ++asked)};
+                                },
+                            .seconds = [](const std::string&) -> double { broken_invariant("nothing is measured"); }};
   EXPECT_EQ(cache.find("conv2d 3x3"), nullptr);
-  EXPECT_EQ(cache.choose("conv2d 3x3", choose), "engine 1");
-  EXPECT_EQ(cache.choose("conv2d 3x3", choose), "engine 1");
-  EXPECT_EQ(cache.choose("conv2d 1x1", choose), "engine 2");
+  EXPECT_EQ(cache.choose("conv2d 3x3", proposals), "engine 1");
+  EXPECT_EQ(cache.choose("conv2d 3x3", proposals), "engine 1");
+  EXPECT_EQ(cache.choose("conv2d 1x1", proposals), "engine 2");
   EXPECT_EQ(asked, 2);
   EXPECT_EQ(cache.size(), 2u);
   cache.keep("conv2d 3x3", "engine 7");
-  EXPECT_EQ(cache.choose("conv2d 3x3", choose), "engine 7");
+  EXPECT_EQ(cache.choose("conv2d 3x3", proposals), "engine 7");
 }
 
 TEST(AlgorithmCache, AChoiceThatFailsIsNotKept) {
   AlgorithmCache cache(kHere);
-  EXPECT_THROW(cache.choose("p", []() -> std::string { bad_input("none"); }), Error);
+  EXPECT_THROW(cache.choose("p", {.list = [](std::size_t) -> std::vector<std::string> { bad_input("none"); }}), Error);
   EXPECT_EQ(cache.find("p"), nullptr);
+}
+
+TEST(AlgorithmCache, WhereThereIsNothingThatIsKeptToo) {
+  AlgorithmCache cache(kHere);
+  int asked = 0;
+  const Proposals none{.list = [&](std::size_t) {
+    ++asked;
+    return std::vector<std::string>{};
+  }};
+  EXPECT_EQ(cache.choose("p", none), "");
+  EXPECT_EQ(cache.choose("p", none), "");
+  EXPECT_EQ(asked, 1);
+}
+
+// Three proposals, of which the second is the fastest.
+struct Measured {
+  int times = 0;
+  Proposals proposals{.list =
+                          [](std::size_t most) {
+                            std::vector<std::string> all{"a", "b", "c"};
+                            all.resize(std::min(most, all.size()));
+                            return all;
+                          },
+                      .seconds =
+                          [this](const std::string& choice) {
+                            ++times;
+                            return choice == "b" ? 1.0 : 2.0;
+                          }};
+};
+
+TEST(AlgorithmCache, TheFastestIsMeasuredWhereThatIsAllowed) {
+  Measured measured;
+  AlgorithmCache cache(kHere);
+  EXPECT_EQ(cache.choose("p", measured.proposals), "a");
+  cache.take_fastest(true);
+  EXPECT_EQ(cache.find("p"), nullptr);  // by this rule
+  EXPECT_EQ(cache.choose("p", measured.proposals), "a");
+  EXPECT_EQ(cache.find("p"), nullptr);
+  EXPECT_EQ(measured.times, 0);
+  EXPECT_EQ(cache.take_unmeasured(), std::set<std::string>{"p"});
+  EXPECT_EQ(cache.take_unmeasured(), std::set<std::string>{});
+  cache.measure_for(100);
+  EXPECT_EQ(cache.choose("p", measured.proposals), "b");
+  EXPECT_GT(measured.times, 0);
+  measured.times = 0;
+  cache.measure_for(0);
+  EXPECT_EQ(cache.choose("p", measured.proposals), "b");
+  EXPECT_EQ(measured.times, 0);
+  EXPECT_EQ(cache.take_unmeasured(), std::set<std::string>{});
+  cache.take_fastest(false);
+  EXPECT_EQ(cache.choose("p", measured.proposals), "a");
+}
+
+TEST(AlgorithmCache, WhatWasMeasuredGoesToOthersAsText) {
+  Measured measured;
+  AlgorithmCache cache(kHere), other(kHere);
+  cache.take_fastest(true);
+  cache.measure_for(100);
+  cache.choose("p", measured.proposals);
+  std::string why;
+  EXPECT_TRUE(other.add_text(cache.to_text(), why)) << why;
+  EXPECT_EQ(other.find("p"), nullptr);  // it takes the first
+  other.take_fastest(true);
+  ASSERT_NE(other.find("p"), nullptr);
+  EXPECT_EQ(*other.find("p"), "b");
+}
+
+TEST(FastestOf, OnlyWhatIsClearlyFasterWins) {
+  const auto fastest = [](std::map<std::string, double> seconds) {
+    std::vector<std::string> choices;
+    for (const auto& [choice, time] : seconds) choices.push_back(choice);
+    return fastest_of(choices, [&](const std::string& choice) { return seconds.at(choice); });
+  };
+  EXPECT_EQ(fastest({{"a", 1.0}}), "a");
+  EXPECT_EQ(fastest({{"a", 1.0}, {"b", 0.96}}), "a");
+  EXPECT_EQ(fastest({{"a", 1.0}, {"b", 0.94}}), "b");
+  EXPECT_EQ(fastest({{"a", 1.0}, {"b", 0.94}, {"c", 0.9}}), "b");
+  EXPECT_EQ(fastest({{"a", 3.0}, {"b", 2.0}, {"c", 1.0}}), "c");
+}
+
+TEST(FastestOf, OneSlowRoundDoesNotDecideAndTheHopelessAreDropped) {
+  std::map<std::string, int> times;
+  const auto seconds = [&](const std::string& choice) {
+    const int time = ++times[choice];
+    if (choice == "slow") return 1.6;
+    if (choice == "disturbed") return time % 3 == 0 ? 5.0 : 0.8;
+    return 1.0;
+  };
+  EXPECT_EQ(fastest_of({"steady", "disturbed", "slow"}, seconds), "disturbed");
+  EXPECT_EQ(times["steady"], times["disturbed"]);
+  EXPECT_EQ(times["slow"], 1);
 }
 
 TEST(AlgorithmCache, LivesInAFileWithThoseOfOtherEnvironments) {

@@ -22,7 +22,9 @@ TEST(DenseBf16, GradientsOfWeightsAndBias) {
 
 TEST(DenseBf16, LargeProducts) {
   for (OpCase c : {dense_case({8, 600}, 200, true), dense_case({192, 520}, 704, true, Activation{ActivationKind::kRelu}),
-                   dense_case({130, 66}, 64, false, Activation{ActivationKind::kRelu}), dense_case({70, 64}, 1000, true)}) {
+                   dense_case({130, 66}, 64, false, Activation{ActivationKind::kRelu}), dense_case({70, 64}, 1000, true),
+                   dense_case({130, 64}, 128, true, Activation{ActivationKind::kGeluApproximate}),
+                   dense_case({130, 64}, 70, false, Activation{ActivationKind::kGeluApproximate})}) {
     c.bf16 = true;
     c.gradient = false;
     check_op(c);

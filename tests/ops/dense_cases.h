@@ -93,6 +93,8 @@ inline std::vector<OpCase> bias_gradient_cases() {
                                       {5, 7, 3},
                                       {16, 37, 70},
                                       {700, 20, 24},
+                                      {40, 64, 128},
+                                      {513, 24, 32},
                                       {0, 4, 3}}) {
     OpCase c;
     c.name = text("gradients of weights and bias, ", rows, " rows, ", in, " -> ", out);

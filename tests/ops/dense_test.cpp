@@ -25,6 +25,7 @@ TEST(Dense, LargeProducts) {
   for (OpCase c : {dense_case({8, 300}, 200, true), dense_case({130, 65}, 64),
                    dense_case({40, 300}, 128, true, Activation{ActivationKind::kRelu}),
                    dense_case({8, 600}, 20, true, Activation{ActivationKind::kSigmoid}),
+                   dense_case({40, 64}, 128, true, Activation{ActivationKind::kGeluApproximate}),
                    dense_case({192, 520}, 704, true, Activation{ActivationKind::kRelu})}) {
     c.gradient = false;
     check_op(c);

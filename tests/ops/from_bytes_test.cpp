@@ -6,6 +6,9 @@
 #include <numeric>
 
 #include "core/base/error.h"
+#include "core/builtin/builtin.h"
+#include "core/passes/eliminate_dead.h"
+#include "core/passes/fuse.h"
 #include "tests/core/run_graph.h"
 #include "tests/test_device.h"
 
@@ -56,12 +59,40 @@ TEST(FromBytes, OneForEachChannel) {
 }
 
 TEST(FromBytes, BytesMayBeginAnywhere) {
-  const FromBytesOp op({1, 2, 3}, {0.5, 3, 0.25});
-  const OpRun run{{{DType::kU8, {401, 3}}}, {{DType::kF32, {401, 3}}}};
-  std::vector<double> bytes(1203);
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<double>(i * 31 % 256);
-  const auto aligned = run_op(op, run, test_registry(), test_device(), {bytes});
-  EXPECT_EQ(run_op(op, {run.inputs, run.outputs, false, 4}, test_registry(), test_device(), {bytes}), aligned);
+  for (const DType to : {DType::kF32, DType::kBF16}) {
+    const FromBytesOp op({1, 2, 3}, {0.5, 3, 0.25}, to);
+    const OpRun run{{{DType::kU8, {401, 3}}}, {{to, {401, 3}}}};
+    std::vector<double> bytes(1203);
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<double>(i * 31 % 256);
+    const auto aligned = run_op(op, run, test_registry(), test_device(), {bytes});
+    EXPECT_EQ(run_op(op, {run.inputs, run.outputs, false, 4}, test_registry(), test_device(), {bytes}), aligned);
+  }
+}
+
+TEST(FromBytes, FusesWithTheCastToBf16) {
+  for (const Shape& shape : {Shape{1, 1}, Shape{5, 3}, Shape{301, 3}, Shape{70, 16, 1}, Shape{9, 8, 16}}) {
+    SCOPED_TRACE(shape.to_string());
+    const auto features = static_cast<std::size_t>(shape[-1]);
+    Graph graph;
+    const ValueId x = graph.input("x", {DType::kU8, shape, nullptr});
+    std::vector<double> shift, scale;
+    for (std::size_t f = 0; f < features; ++f) {
+      shift.push_back(100.3 + static_cast<double>(f));
+      scale.push_back(0.017 * static_cast<double>(f + 1));
+    }
+    graph.output("y", cast(graph, from_bytes(graph, x, shift, scale, "numbers"), DType::kBF16, "low"));
+    const Graph fused = eliminate_dead(fuse(graph, from_bytes_fusions()));
+    ASSERT_EQ(fused.nodes().size(), 1u);
+    std::vector<double> bytes;
+    for (std::int64_t i = 0; i < shape.elements(); ++i) bytes.push_back(static_cast<double>(i * 37 % 256));
+    EXPECT_EQ(run_graph(fused, test_registry(), test_device(), {{"x", bytes}}),
+              run_graph(graph, test_registry(), test_device(), {{"x", bytes}}));
+  }
+  Graph graph;  // where the f32 is read too
+  const ValueId numbers = from_bytes(graph, graph.input("x", {DType::kU8, {4}, nullptr}), {}, {});
+  graph.output("y", cast(graph, numbers, DType::kBF16));
+  graph.output("z", numbers);
+  EXPECT_EQ(fuse(graph, from_bytes_fusions()).to_string(), graph.to_string());
 }
 
 TEST(FromBytes, RefusesWhatIsNotBytesOrHasOtherChannels) {
