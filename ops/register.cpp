@@ -27,6 +27,7 @@
 #include "ops/layers/pooling.h"
 #include "ops/layers/reduction.h"
 #include "ops/layers/reshape.h"
+#include "ops/losses/cross_entropy_with_gradient.h"
 #include "ops/losses/loss.h"
 #include "ops/onnx/builtin_onnx.h"
 #include "ops/optimizers/gradient_ops.h"
@@ -82,7 +83,8 @@ void register_onnx_converters(OnnxRegistry& registry) {
 std::vector<FusionPattern> room_fusions() {
   std::vector<FusionPattern> patterns;
   for (const std::vector<FusionPattern>& room :
-       {batch_norm_fusions(), conv2d_fusions(), dense_fusions(), from_bytes_fusions(), pool2d_fusions()}) {
+       {batch_norm_fusions(), conv2d_fusions(), cross_entropy_fusions(), dense_fusions(), from_bytes_fusions(),
+        pool2d_fusions()}) {
     patterns.insert(patterns.end(), room.begin(), room.end());
   }
   return patterns;

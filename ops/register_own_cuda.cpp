@@ -12,6 +12,7 @@
 #include "ops/embedding/embedding.h"
 #include "ops/from_bytes/from_bytes.h"
 #include "ops/layer_norm/layer_norm.h"
+#include "ops/losses/cross_entropy_with_gradient.h"
 #include "ops/losses/element_loss.h"
 #include "ops/losses/softmax_cross_entropy.h"
 #include "ops/microbatch_sum/microbatch_sum.h"
@@ -43,6 +44,7 @@ void register_own_cuda_kernels(KernelRegistry& registry) {
   register_microbatch_sum_cuda(registry);
   register_optimizers_cuda(registry);
   register_softmax_cross_entropy_cuda(registry);
+  register_cross_entropy_with_gradient_cuda(registry);
   register_pool2d_cuda(registry);
   register_reduce_cuda(registry);
   register_softmax_cuda(registry);

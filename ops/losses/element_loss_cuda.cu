@@ -11,7 +11,6 @@ namespace {
 constexpr int kLossThreads = 512;
 constexpr int kPacks = 4;  // of a thread in flight
 constexpr int kNeighbours = kPackOf<float>;
-constexpr std::int64_t kFew = 16384;  // elements up to which one block is faster than two launches
 
 struct Squared {
   __device__ float value(float x, float t) const { return (x - t) * (x - t); }
@@ -90,24 +89,21 @@ Kernel make_forward(const KernelRequest& request, const ElementLossOp& loss, For
   const Division division(request.inputs[0].shape, loss);
   const bool weighted = request.inputs.size() == 3;
   const std::int64_t each = std::int64_t{kLossThreads} * kPacks * kNeighbours;
-  const std::int64_t blocks =
-      division.count <= kFew ? 1 : std::min((division.count + each - 1) / each, kMostLossBlocks);
+  const LossMemory memory(request.device, std::clamp<std::int64_t>((division.count + each - 1) / each, 1, kMostLossBlocks));
   const Divisor sample_elements(division.sample_elements, division.count);
   auto run = [=](const Launch& on) {
     const float *x = on.input<float>(0), *t = on.input<float>(1);
     const bool wide = is_aligned(x, 16) && is_aligned(t, 16);
-    launch_loss(on, blocks, division.scale, [&](const LossSum& sum) {
-      const dim3 grid(static_cast<unsigned>(blocks));
-      if (weighted) {
-        launch(on, grid, kLossThreads, element_loss<Formula, Weighted>, division.count, wide, x, t,
-               Weighted{on.input<float>(2), sample_elements}, formula, sum);
-      } else {
-        launch(on, grid, kLossThreads, element_loss<Formula, Unweighted>, division.count, wide, x, t, Unweighted{},
-               formula, sum);
-      }
-    });
+    const LossSum sum = memory.sum(on, division.scale);
+    if (weighted) {
+      launch(on, memory.grid(), kLossThreads, element_loss<Formula, Weighted>, division.count, wide, x, t,
+             Weighted{on.input<float>(2), sample_elements}, formula, sum);
+    } else {
+      launch(on, memory.grid(), kLossThreads, element_loss<Formula, Unweighted>, division.count, wide, x, t, Unweighted{},
+             formula, sum);
+    }
   };
-  return {text(request.op.name(), "_cuda"), run, loss_workspace_bytes(blocks)};
+  return {text(request.op.name(), "_cuda"), run, memory.workspace_bytes()};
 }
 
 template <typename Formula>

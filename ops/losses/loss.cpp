@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/builtin/builtin.h"
+#include "ops/losses/cross_entropy_with_gradient.h"
 #include "ops/losses/element_loss.h"
 #include "ops/losses/softmax_cross_entropy.h"
 
@@ -82,6 +83,7 @@ ValueId Loss::build(Graph& graph, ValueId prediction, ValueId target, ValueId we
 void register_losses_cpu(KernelRegistry& registry) {
   register_element_loss_cpu(registry);
   register_softmax_cross_entropy_cpu(registry);
+  register_cross_entropy_with_gradient_cpu(registry);
 }
 
 }  // namespace lockstep

@@ -1,7 +1,10 @@
-// The sum behind a loss on the GPU: each block of a kernel gives its part, and the parts are added up in order, in f64. A loss
-// of few elements is the work of one block, and one launch; else a second launch adds up the parts.
+// The sum behind a loss on the GPU: each block of a kernel gives its part, and the block that is the last to do so adds them up
+// in f64, in the order of the blocks. So the bits do not depend on which one that is, and a loss is one launch.
 #pragma once
 
+#include <memory>
+
+#include "core/device/device.h"
 #include "core/kernel/cuda_kernel.h"
 
 namespace lockstep {
@@ -11,8 +14,9 @@ constexpr std::int64_t kMostLossBlocks = 132 * 8;  // that fill any GPU
 // Where a kernel puts its sum.
 struct LossSum {
   double scale = 1.0;
-  double* parts = nullptr;  // one of each block; null where there is one block
+  double* parts = nullptr;      // one of each block
   float* loss = nullptr;
+  unsigned* arrived = nullptr;  // how many blocks have given their part; 0 between launches
 };
 
 // Over all threads of the block, in a fixed order; thread 0 gets it. All threads call it, once.
@@ -26,35 +30,40 @@ __device__ inline double sum_of_block(double value) {
   return sum;
 }
 
-// The end of a kernel: `value` is what this thread has added up.
+// The end of a kernel: `value` is what this thread has added up. The last block to arrive adds up the parts of all, in their
+// order, and leaves the counter as it was.
 __device__ inline void give_part(const LossSum& sum, double value) {
   value = sum_of_block(value);
-  if (threadIdx.x != 0) return;
-  if (sum.parts == nullptr) {
-    *sum.loss = static_cast<float>(value * sum.scale);
-  } else {
-    sum.parts[blockIdx.x] = value;
+  if (gridDim.x > 1) {
+    __shared__ bool is_last;
+    if (threadIdx.x == 0) {
+      sum.parts[blockIdx.x] = value;
+      __threadfence();
+      is_last = atomicInc(sum.arrived, gridDim.x - 1) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (!is_last) return;
+    __threadfence();
+    double mine = 0.0;
+    for (unsigned i = threadIdx.x; i < gridDim.x; i += blockDim.x) mine += __ldcg(sum.parts + i);
+    value = sum_of_block(mine);
   }
+  if (threadIdx.x == 0) *sum.loss = static_cast<float>(value * sum.scale);
 }
 
-static __global__ void __launch_bounds__(kThreads) add_parts(unsigned count, LossSum sum) {
-  double value = 0.0;
-  for (unsigned i = threadIdx.x; i < count; i += kThreads) value += sum.parts[i];
-  const double all = sum_of_block(value);
-  if (threadIdx.x == 0) *sum.loss = static_cast<float>(all * sum.scale);
-}
+// What a kernel that ends so needs besides its launches.
+struct LossMemory {
+  std::int64_t blocks;
+  std::shared_ptr<Memory> arrived;
 
-inline std::size_t loss_workspace_bytes(std::int64_t blocks) {
-  return blocks > 1 ? static_cast<std::size_t>(blocks) * sizeof(double) : 0;
-}
-
-// Calls start(sum), which launches the kernel with `blocks` blocks, and adds up what they give.
-template <typename Start>
-void launch_loss(const Launch& on, std::int64_t blocks, double scale, const Start& start) {
-  LossSum sum{scale, nullptr, on.output<float>(0)};
-  if (blocks > 1) sum.parts = static_cast<double*>(on.workspace);
-  start(sum);
-  if (blocks > 1) launch(on, dim3(1), kThreads, add_parts, static_cast<unsigned>(blocks), sum);
-}
+  LossMemory(Device& device, std::int64_t blocks)
+      : blocks(blocks), arrived(std::make_shared<Memory>(device.allocate(sizeof(unsigned), MemoryKind::kPrivate, "losses"))) {}
+  std::size_t workspace_bytes() const { return static_cast<std::size_t>(blocks) * sizeof(double); }
+  dim3 grid() const { return dim3(static_cast<unsigned>(blocks)); }
+  // Of a launch whose output `output` is the loss.
+  LossSum sum(const Launch& on, double scale, int output = 0) const {
+    return {scale, static_cast<double*>(on.workspace), on.output<float>(output), static_cast<unsigned*>(arrived->data())};
+  }
+};
 
 }  // namespace lockstep

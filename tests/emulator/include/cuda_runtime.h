@@ -128,6 +128,7 @@ template <std::integral T>
 T atomicOr(T* to, std::type_identity_t<T> value) { return std::exchange(*to, static_cast<T>(*to | value)); }
 template <std::integral T>
 T atomicAnd(T* to, std::type_identity_t<T> value) { return std::exchange(*to, static_cast<T>(*to & value)); }
+inline unsigned atomicInc(unsigned* to, unsigned limit) { return std::exchange(*to, *to >= limit ? 0 : *to + 1); }
 template <std::integral T>
 T atomicExch(T* to, std::type_identity_t<T> value) { return std::exchange(*to, value); }
 template <std::integral T>
