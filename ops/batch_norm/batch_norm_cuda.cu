@@ -13,7 +13,7 @@ using namespace channels;  // NOLINT: its files are written for this one and for
 // where dx is written on the way.
 template <typename T, bool kRelu, bool kGiven>
 struct GradientSums : GradientTotals {
-  static constexpr int kRows = 4, kParameters = 3;
+  static constexpr int kRows = 4, kParameters = kRelu ? 3 : kGiven ? 2 : 1;
   template <int N>
   using Loaded = TwoElements<T, N>;
 
@@ -22,10 +22,10 @@ struct GradientSums : GradientTotals {
   T* dx = nullptr;
 
   bool wide() const { return is_aligned(dy, 16) && is_aligned(x, 16) && (!kGiven || is_aligned(dx, 16)); }
-  __device__ void prepare(std::int64_t column, float (&p)[3]) const {
+  __device__ void prepare(std::int64_t column, float (&p)[kParameters]) const {
     p[0] = affine.mean[column];
-    p[1] = kRelu || kGiven ? affine.slope(column) : 0.0f;
-    p[2] = kRelu ? affine.offset[column] : 0.0f;
+    if constexpr (kRelu || kGiven) p[1] = affine.slope(column);
+    if constexpr (kRelu) p[2] = affine.offset[column];
   }
   template <int N>
   __device__ void load(std::int64_t at, Loaded<N>& to) const {
@@ -35,12 +35,14 @@ struct GradientSums : GradientTotals {
 
   template <int N>
   struct Lane : GradientLane<N> {
-    __device__ void add(const GradientSums& sums, std::int64_t at, const Loaded<N>& loaded, const float (&p)[3][N]) {
+    __device__ void add(const GradientSums& sums, std::int64_t at, const Loaded<N>& loaded,
+                        const float (&p)[kParameters][N]) {
       T dx[N];
 #pragma unroll
       for (int n = 0; n < N; ++n) {
         const float distance = to_float(loaded.x[n]) - p[0][n];
-        const float d = masked<kRelu>(to_float(loaded.dy[n]), distance, p[1][n], p[2][n]);
+        float d = to_float(loaded.dy[n]);
+        if constexpr (kRelu) d = masked(d, distance, p[1][n], p[2][n]);
         this->add_element(n, d, distance);
         if constexpr (kGiven) dx[n] = from_float<T>(p[1][n] * d);
       }

@@ -66,14 +66,14 @@ struct Cut {
 
   Cut(std::int64_t rows, std::int64_t columns, int widest)
       : rows(rows), columns(columns), pack(columns % widest == 0 ? widest : 1), rows_of_piece(rows) {
-    constexpr std::int64_t kEnoughBlocks = 132 * 8;  // that fill any GPU
-    constexpr std::int64_t kRowsOfLane = 8;          // that are worth a lane of their own
+    constexpr std::int64_t kEnoughBlocks = 132 * 6;  // that fill an H100, whether two or three share a multiprocessor
+    constexpr std::int64_t kRowsOfLane = 8;          // that are worth a lane of their own, and a multiple of any kRows
     whole = rows <= std::int64_t{kMostWholeRows} * whole_grid(pack).lanes;
     if (whole) return;
     const Grid grid = piece_grid(pack);
     const std::int64_t least = kRowsOfLane * grid.lanes;
     pieces = std::clamp<std::int64_t>(kEnoughBlocks / std::max(1u, grid.tiles), 1, (rows + least - 1) / least);
-    rows_of_piece = ((rows + pieces - 1) / pieces + grid.lanes - 1) / grid.lanes * grid.lanes;
+    rows_of_piece = ((rows + pieces - 1) / pieces + least - 1) / least * least;  // no lane reads less than kRows at a time
     pieces = (rows + rows_of_piece - 1) / rows_of_piece;
   }
   // The result of each piece: (pieces, 2, columns).
@@ -150,22 +150,28 @@ __device__ inline void reduce_rows(const Grid& grid, const Place& at, const Stat
                                    std::int64_t end, float (&total)[2][N]) {
   __shared__ float partial[2 * N][kBlock];
   __shared__ float counts[kBlock];
+  constexpr int kRows = Statistic::kRows;
+  const std::int64_t step = grid.lanes * grid.columns, last = (end - 1) * grid.columns + at.column;
+  std::int64_t row = begin + at.lane, place = row * grid.columns + at.column;
+  const bool has_rows = at.active && row < end;
+  typename Statistic::template Loaded<N> loaded[kRows];
+  const auto load = [&] {
+#pragma unroll
+    for (int u = 0; u < kRows; ++u) statistic.template load<N>(smaller_of(place + u * step, last), loaded[u]);
+  };
+  if (has_rows) load();  // on the way while the parameters are prepared
   float parameters[Statistic::kParameters][N];
   prepare<N, kBlock>(grid, at, statistic, parameters);
-  constexpr int kRows = Statistic::kRows;
   typename Statistic::template Lane<N> lane = {};
-  if (at.active && begin + at.lane < end) {
-    const std::int64_t step = grid.lanes * grid.columns, last = (end - 1) * grid.columns + at.column;
-    std::int64_t row = begin + at.lane, place = row * grid.columns + at.column;
-    for (; row < end; row += kRows * grid.lanes, place += kRows * step) {
-      typename Statistic::template Loaded<N> loaded[kRows];
+  while (has_rows) {
 #pragma unroll
-      for (int u = 0; u < kRows; ++u) statistic.template load<N>(smaller_of(place + u * step, last), loaded[u]);
-#pragma unroll
-      for (int u = 0; u < kRows; ++u) {
-        if (row + u * grid.lanes < end) lane.add(statistic, place + u * step, loaded[u], parameters);
-      }
+    for (int u = 0; u < kRows; ++u) {
+      if (row + u * grid.lanes < end) lane.add(statistic, place + u * step, loaded[u], parameters);
     }
+    row += kRows * grid.lanes;
+    place += kRows * step;
+    if (row >= end) break;
+    load();
   }
   lane.result(total);
   const int thread = static_cast<int>(threadIdx.x);
@@ -199,19 +205,26 @@ template <int N, int kBlock, typename Pass>
 __device__ inline void pass_rows(const Grid& grid, const Place& at, const Pass& pass, std::int64_t chunk,
                                  std::int64_t step_of_chunks) {
   constexpr int kRows = Pass::kRows;
+  const std::int64_t step = grid.lanes * grid.columns, last = (grid.rows - 1) * grid.columns + at.column;
+  const auto row_of = [&](std::int64_t number) { return number * kRows * grid.lanes + at.lane; };
+  typename Pass::template Loaded<N> loaded[kRows];
+  const auto load = [&] {
+    const std::int64_t place = row_of(chunk) * grid.columns + at.column;
+#pragma unroll
+    for (int u = 0; u < kRows; ++u) pass.template load<N>(smaller_of(place + u * step, last), loaded[u]);
+  };
+  if (at.active && chunk >= 0) load();  // on the way while the parameters are prepared
   float parameters[Pass::kParameters][N];
   prepare<N, kBlock>(grid, at, pass, parameters);
   if (!at.active) return;
-  const std::int64_t step = grid.lanes * grid.columns, last = (grid.rows - 1) * grid.columns + at.column;
-  for (; chunk >= 0; chunk -= step_of_chunks) {
-    const std::int64_t row = chunk * kRows * grid.lanes + at.lane, place = row * grid.columns + at.column;
-    typename Pass::template Loaded<N> loaded[kRows];
-#pragma unroll
-    for (int u = 0; u < kRows; ++u) pass.template load<N>(smaller_of(place + u * step, last), loaded[u]);
+  while (chunk >= 0) {
+    const std::int64_t row = row_of(chunk), place = row * grid.columns + at.column;
 #pragma unroll
     for (int u = 0; u < kRows; ++u) {
       if (row + u * grid.lanes < grid.rows) pass.template store<N>(place + u * step, loaded[u], parameters);
     }
+    chunk -= step_of_chunks;
+    if (chunk >= 0) load();
   }
 }
 
@@ -219,6 +232,15 @@ template <typename Pass>
 __host__ __device__ std::int64_t chunks_of(const Grid& grid) {
   return (grid.rows + Pass::kRows * grid.lanes - 1) / (Pass::kRows * grid.lanes);
 }
+
+// Blocks of a multiprocessor: three, where what a thread holds fits into a third of the registers: rows, parameters, and what it
+// makes of them.
+template <typename Columns, int N, std::size_t kMadeBytes>
+constexpr int kResident =
+    Columns::kRows * sizeof(typename Columns::template Loaded<N>) + Columns::kParameters * N * sizeof(float) + kMadeBytes <=
+            66 * sizeof(float)
+        ? 3
+        : 2;
 
 // Stands where nothing is to be done after a statistic.
 struct NoPass {
@@ -246,7 +268,7 @@ __global__ void __launch_bounds__(kWholeThreads) whole(Grid grid, Statistic stat
 }
 
 template <int N, typename Statistic>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, kResident<Statistic, N, sizeof(typename Statistic::template Lane<N>)>)
     reduce_piece(Grid grid, std::int64_t rows_of_piece, Statistic statistic, float* results) {
   const Place at = Place::of<N>(grid);
   const std::int64_t begin = at.across * rows_of_piece, end = smaller_of(begin + rows_of_piece, grid.rows);
@@ -301,7 +323,8 @@ __global__ void __launch_bounds__(kCombineThreads)
 }
 
 template <int N, typename Pass>
-__global__ void __launch_bounds__(kThreads, 2) run_pass(Grid grid, std::int64_t chunks, unsigned blocks, Pass pass) {
+__global__ void __launch_bounds__(kThreads, kResident<Pass, N, N * sizeof(float)>)
+    run_pass(Grid grid, std::int64_t chunks, unsigned blocks, Pass pass) {
   const Place at = Place::of<N>(grid);
   pass_rows<N, kThreads>(grid, at, pass, chunks - 1 - at.across, blocks);
 }
@@ -311,9 +334,9 @@ __global__ void __launch_bounds__(kThreads, 2) run_pass(Grid grid, std::int64_t 
 template <int N, typename Pass>
 void launch_pass_of(const Launch& on, const Cut& cut, const Pass& pass) {
   const Grid grid = cut.piece_grid(N);
-  const std::int64_t chunks = chunks_of<Pass>(grid);
-  const auto blocks = static_cast<unsigned>(
-      std::min(chunks, std::max<std::int64_t>(1, kMostBlocks / std::max(1u, grid.tiles))));
+  const std::int64_t chunks = chunks_of<Pass>(grid), most = std::max<std::int64_t>(1, kMostBlocks / std::max(1u, grid.tiles));
+  const std::int64_t rounds = std::max<std::int64_t>(1, (chunks + most - 1) / most);  // of each block: all have as many
+  const auto blocks = static_cast<unsigned>((chunks + rounds - 1) / rounds);
   launch(on, dim3(grid.tiles * blocks), kThreads, run_pass<N, Pass>, grid, chunks, blocks, pass);
 }
 

@@ -105,9 +105,8 @@ struct Moments {
 };
 
 // d of an element: dy, or 0 where relu cut off.
-template <bool kRelu>
 __device__ inline float masked(float dy, float distance, float slope, float offset) {
-  return kRelu && !(fmaf(distance, slope, offset) > 0.0f) ? 0.0f : dy;
+  return !(fmaf(distance, slope, offset) > 0.0f) ? 0.0f : dy;
 }
 
 // A = sum d and B = sum d (x - mean). With r = 1 / sqrt(variance + epsilon) and n rows,
@@ -152,7 +151,7 @@ struct GradientLane {
 // dx = slope d + factor (x - mean) + constant, from the totals.
 template <typename T, bool kRelu>
 struct Gradient {
-  static constexpr int kRows = 4, kParameters = 5;
+  static constexpr int kRows = 4, kParameters = kRelu ? 5 : 4;
   template <int N>
   using Loaded = TwoElements<T, N>;
 
@@ -164,7 +163,7 @@ struct Gradient {
   T* dx;
 
   bool wide() const { return is_aligned(dy, 16) && is_aligned(x, 16) && is_aligned(dx, 16); }
-  __device__ void prepare(std::int64_t column, float (&p)[5]) const {
+  __device__ void prepare(std::int64_t column, float (&p)[kParameters]) const {
     const float slope = affine.slope(column), inverse = inverse_deviation(affine.variance[column], affine.epsilon);
     float factor = -slope * inverse * dscale[column], constant = -slope * doffset[column];
     if (dmean != nullptr) {
@@ -173,9 +172,9 @@ struct Gradient {
     }
     p[0] = affine.mean[column];
     p[1] = slope;
-    p[2] = kRelu ? affine.offset[column] : 0.0f;
-    p[3] = factor * inverse_rows;
-    p[4] = constant * inverse_rows;
+    p[2] = factor * inverse_rows;
+    p[3] = constant * inverse_rows;
+    if constexpr (kRelu) p[4] = affine.offset[column];
   }
   template <int N>
   __device__ void load(std::int64_t at, Loaded<N>& to) const {
@@ -183,13 +182,14 @@ struct Gradient {
     to.x.load(x + at);
   }
   template <int N>
-  __device__ void store(std::int64_t at, const Loaded<N>& loaded, const float (&p)[5][N]) const {
+  __device__ void store(std::int64_t at, const Loaded<N>& loaded, const float (&p)[kParameters][N]) const {
     T out[N];
 #pragma unroll
     for (int n = 0; n < N; ++n) {
       const float distance = to_float(loaded.x[n]) - p[0][n];
-      const float d = masked<kRelu>(to_float(loaded.dy[n]), distance, p[1][n], p[2][n]);
-      out[n] = from_float<T>(fmaf(p[1][n], d, fmaf(p[3][n], distance, p[4][n])));
+      float d = to_float(loaded.dy[n]);
+      if constexpr (kRelu) d = masked(d, distance, p[1][n], p[4][n]);
+      out[n] = from_float<T>(fmaf(p[1][n], d, fmaf(p[2][n], distance, p[3][n])));
     }
     store_elements(dx + at, N, true, out);
   }
