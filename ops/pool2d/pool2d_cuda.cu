@@ -52,13 +52,12 @@ struct Maximum<BFloat16, N> {
 #pragma unroll
     for (int k = 0; k < N / 2; ++k) best[k] = 0xff80u * kBoth, where[k] = static_cast<std::uint32_t>(first) * kBoth;
   }
-  __device__ static __nv_bfloat162 pair(std::uint32_t word) { return reinterpret_cast<const __nv_bfloat162&>(word); }
   __device__ void add(const Neighbours<BFloat16, N>& x, int position) {
 #pragma unroll
     for (int k = 0; k < N / 2; ++k) {
-      const __nv_bfloat162 value = pair(x.word[k]);
+      const __nv_bfloat162 value = as_pair(x.word[k]);
       // All bits of a half are set where it is better.
-      const std::uint32_t better = __hgt2_mask(value, pair(best[k])) | __hneu2_mask(value, value);
+      const std::uint32_t better = __hgt2_mask(value, as_pair(best[k])) | __hneu2_mask(value, value);
       best[k] = (better & x.word[k]) | (~better & best[k]);
       where[k] = (better & static_cast<std::uint32_t>(position) * kBoth) | (~better & where[k]);
     }
