@@ -43,6 +43,11 @@ struct Divisor {
     const auto word = static_cast<std::uint32_t>(n);
     return (__umulhi(word, static_cast<std::uint32_t>(magic)) + word) >> shift;
   }
+  // The same without the choice. REQUIRES: limit and divisor are at most 2^31.
+  __device__ std::int32_t small_quotient(std::int32_t n) const {
+    const auto word = static_cast<std::uint32_t>(n);
+    return static_cast<std::int32_t>((__umulhi(word, static_cast<std::uint32_t>(magic)) + word) >> shift);
+  }
   __device__ std::int64_t remainder(std::int64_t n) const { return n - quotient(n) * divisor; }
 };
 
@@ -131,6 +136,16 @@ struct Neighbours {
       return out;
     } else {
       return static_cast<T>(bits);
+    }
+  }
+  // The same as a float, of f32 and bf16. Either half of a word is one instruction away from the float that it begins.
+  __device__ float number(int k) const {
+    if constexpr (std::is_same_v<T, float>) {
+      return __uint_as_float(word[k]);
+    } else {
+      static_assert(std::is_same_v<T, BFloat16>);
+      const std::uint32_t pair = word[k / 2];
+      return __uint_as_float(k % 2 == 0 ? pair << 16 : pair & 0xffff0000u);
     }
   }
 

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <type_traits>
 #include <vector>
@@ -97,6 +98,13 @@ __device__ inline T from_float(float value) {
   }
 }
 
+// Two neighbours as they lie in a word, for instructions that take both at once.
+__device__ inline __nv_bfloat162 as_pair(std::uint32_t word) {
+  __nv_bfloat162 pair;
+  memcpy(&pair, &word, sizeof pair);
+  return pair;
+}
+
 __device__ inline bool is_finite(float value) { return (__float_as_uint(value) & 0x7f800000u) != 0x7f800000u; }
 
 // N elements that are loaded and stored at once. REQUIRES: addresses are multiples of sizeof(T) * N.
@@ -114,7 +122,7 @@ __device__ inline float warp_sum(float value) {
   return value;  // the same bits in all lanes
 }
 // NaN wins.
-__device__ inline float larger_of(float a, float b) { return a != a ? a : (b != b ? b : (a < b ? b : a)); }
+__device__ inline float larger_of(float a, float b) { return a == a && !(b <= a) ? b : a; }
 __device__ inline float warp_max(float value) {
   for (int step = kWarp / 2; step > 0; step /= 2) {
     value = larger_of(value, __shfl_xor_sync(0xffffffffu, value, step));

@@ -74,7 +74,7 @@ Kernel embedding_cuda(const KernelRequest& request) {
 
 constexpr int kSortThreads = 1024;
 constexpr int kSortWarps = kSortThreads / kWarp;
-constexpr int kMostRows = 128;  // of the table, that a block has
+constexpr int kMostRows = 256;  // of the table, that a block has: all blocks are there at once up to 67,000 rows
 constexpr int kIds = 4;         // that a lane loads at once
 
 // order[start[r]], ..., order[start[r + 1] - 1] are the positions of id r in `ids`, ascending.
@@ -186,33 +186,43 @@ struct Sums {
   int width;              // threads that have a row together
 };
 
-// sum += the rows of dy at order[begin], ..., order[end - 1], one after another.
+// The sum of the rows of dy at order[begin], ..., order[end - 1], one after another, for the packs of columns that thread t of
+// a group has. Most lists are short, so it has two packs of each row in flight.
 template <int N>
-__device__ inline void add_rows(const Sums& sums, int begin, int end, int column, float (&sum)[N]) {
-  constexpr int kRows = 8;  // in flight
-  for (int at = begin; at < end; at += kRows) {
-    float row[kRows][N];
+__device__ inline void store_sum(const Sums& sums, int begin, int end, int t, float* to, std::int64_t row) {
+  constexpr int kRows = 4, kColumns = 2;  // in flight
+  const int packs = sums.dim / N;
+  for (int pack = t; pack < packs; pack += kColumns * sums.width) {
+    const auto has = [&](int c) { return pack + c * sums.width < packs; };
+    // Products with N: the compiler stores a pack at once only where it sees that the pack is aligned.
+    const auto offset = [&](std::int64_t r, int c) { return (r * packs + pack + c * sums.width) * N; };
+    float sum[kColumns][N] = {};
+    for (int at = begin; at < end; at += kRows) {
+      float v[kRows][kColumns][N];
 #pragma unroll
-    for (int u = 0; u < kRows; ++u) {
-      if (at + u >= end) break;
-      load_pack(sums.dy + static_cast<std::int64_t>(sums.positions.order[at + u]) * sums.dim + column, row[u]);
+      for (int u = 0; u < kRows; ++u) {
+        if (at + u >= end) break;
+        const std::int64_t position = sums.positions.order[at + u];
+#pragma unroll
+        for (int c = 0; c < kColumns; ++c) {
+          if (has(c)) load_pack(sums.dy + offset(position, c), v[u][c]);
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < kRows; ++u) {
+        if (at + u >= end) break;
+#pragma unroll
+        for (int c = 0; c < kColumns; ++c) {
+          if (!has(c)) continue;
+#pragma unroll
+          for (int k = 0; k < N; ++k) sum[c][k] += v[u][c][k];
+        }
+      }
     }
 #pragma unroll
-    for (int u = 0; u < kRows; ++u) {
-      if (at + u >= end) break;
-#pragma unroll
-      for (int k = 0; k < N; ++k) sum[k] += row[u][k];
+    for (int c = 0; c < kColumns; ++c) {
+      if (has(c)) store_pack(to + offset(row, c), sum[c]);
     }
-  }
-}
-
-// The sum of a part of the list, for the columns that thread t of a group has.
-template <int N>
-__device__ inline void store_sum(const Sums& sums, int begin, int end, int t, float* to) {
-  for (int column = t * N; column < sums.dim; column += sums.width * N) {
-    float sum[N] = {};
-    add_rows(sums, begin, end, column, sum);
-    store_pack(to + column, sum);
   }
 }
 
@@ -235,7 +245,7 @@ __device__ inline bool is_long(const Positions& positions, int row) {
 }
 
 template <int N>
-__global__ void __launch_bounds__(kThreads) sum_rows(const __grid_constant__ Sums sums) {
+__global__ void __launch_bounds__(kThreads, 4) sum_rows(const __grid_constant__ Sums sums) {
   const Positions& positions = sums.positions;
   const int groups = kThreads / sums.width, group = static_cast<int>(threadIdx.x) / sums.width;
   const int t = static_cast<int>(threadIdx.x) - group * sums.width;
@@ -244,19 +254,19 @@ __global__ void __launch_bounds__(kThreads) sum_rows(const __grid_constant__ Sum
     const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * groups + group;
     if (row >= positions.vocabulary) return;
     const int begin = positions.start[row], end = positions.start[row + 1];
-    if (end - begin <= kPiece) store_sum<N>(sums, begin, end, t, sums.y + row * sums.dim);
+    if (end - begin <= kPiece) store_sum<N>(sums, begin, end, t, sums.y, row);
     return;
   }
   const int number = (static_cast<int>(blockIdx.x) - sums.row_blocks) * groups + group;
   const Piece piece(positions, number);
   if (piece.empty) return;
-  float* to = sums.piece_sums + static_cast<std::int64_t>(number) * 2 * sums.dim;
+  const std::int64_t to = static_cast<std::int64_t>(number) * 2;
   if (is_long(positions, piece.first_row)) {
     const int end = positions.start[piece.first_row + 1];
-    store_sum<N>(sums, piece.begin, end < piece.end ? end : piece.end, t, to);
+    store_sum<N>(sums, piece.begin, end < piece.end ? end : piece.end, t, sums.piece_sums, to);
   }
   if (piece.last_row != piece.first_row && is_long(positions, piece.last_row)) {
-    store_sum<N>(sums, positions.start[piece.last_row], piece.end, t, to + sums.dim);
+    store_sum<N>(sums, positions.start[piece.last_row], piece.end, t, sums.piece_sums, to + 1);
   }
 }
 

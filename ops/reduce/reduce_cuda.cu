@@ -71,6 +71,22 @@ struct EqualRows {
   __device__ float operator()(float value, float reference) const { return value == reference ? 1.0f : 0.0f; }
 };
 
+// `value` and all of a pack.
+template <typename Combine, typename Rows, typename T, int N>
+__device__ inline float combined(float value, const Neighbours<T, N>& pack, const Rows& rows, float reference) {
+  if constexpr (std::is_same_v<Combine, Larger> && std::is_same_v<Rows, PlainRows<BFloat16>> && N > 1) {
+    // Two by two, as they lie in their words: one by one they are compared more slowly than they arrive.
+    __nv_bfloat162 larger = as_pair(pack.word[0]);
+#pragma unroll
+    for (int w = 1; w < N / 2; ++w) larger = __hmax2_nan(larger, as_pair(pack.word[w]));
+    return larger_of(larger_of(value, __low2float(larger)), __high2float(larger));
+  } else {
+#pragma unroll
+    for (int k = 0; k < N; ++k) value = Combine::combine(value, rows(pack.number(k), reference));
+    return value;
+  }
+}
+
 // to[row * pieces + piece]
 template <int N, typename Combine, typename Rows, typename Y>
 __global__ void __launch_bounds__(kMostThreads) reduce_rows(RowGrid grid, Divisor pieces, std::int64_t packs_of_piece,
@@ -90,9 +106,12 @@ __global__ void __launch_bounds__(kMostThreads) reduce_rows(RowGrid grid, Diviso
     at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) { v[p].load(from + i, elements(i), wide); });
     at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) {
       const int count = elements(i);
-#pragma unroll
+      if (count == N) {
+        value[p] = combined<Combine>(value[p], v[p], rows, reference);
+        return;
+      }
       for (int k = 0; k < N; ++k) {
-        if (k < count) value[p] = Combine::combine(value[p], rows(to_float(v[p][k]), reference));
+        if (k < count) value[p] = Combine::combine(value[p], rows(v[p].number(k), reference));
       }
     });
   }

@@ -44,7 +44,7 @@ TEST(Dropout, AgreesWithItsDefinition) {
   check_ops({case_of(0.5, {1, 9}), case_of(0.5, {3, 5, 7}), case_of(0.1, {2, 64}),
              case_of(0.9, {2, 300}), case_of(0.0, {4, 3}), case_of(0.25, {40}),
              case_of(0.5, {0, 5}), case_of(0.5, {3, 0}), case_of(0.3, {2, 9001}), case_of(0.3, {7, 4, 12}),
-             case_of(0.6, {5, 1000})});
+             case_of(0.6, {5, 1000}), case_of(1 - 0x1p-30, {2, 600})});
 }
 
 TEST(Dropout, ASampleHasItsMaskInAnyBatch) {

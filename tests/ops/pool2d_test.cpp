@@ -167,12 +167,40 @@ TEST(MaxPool2d, PositionsLieInsideTheImage) {
   }
 }
 
+// Positions as on the CPU where some are NaN or infinite, or equal; channels by themselves and side by side.
+TEST(MaxPool2d, PositionsAreThoseOfTheCpu) {
+  KernelRegistry of_cpu;
+  register_pool2d_cpu(of_cpu);
+  const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
+  const std::vector<double> some{nan, 0.0, -0.0, infinity, -infinity, 1.0, -1.0, nan, 1.0, -infinity, 2.0};
+  for (const std::int64_t size : {2, 3}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      for (const std::int64_t channels : {3, 16}) {
+        SCOPED_TRACE(text(name_of(dtype), " ", size, " ", channels, " channels"));
+        const Window2d window{{size, size}, {2, 2}, {1, 1}, {PaddingKind::kExplicit, {1, 1}}};
+        const TensorType x{dtype, {1, 7, 8, channels}}, y = MaxPool2dOp(window).infer(std::vector{x})[0];
+        std::vector<double> values(x.elements());
+        for (std::size_t i = 0; i < values.size(); ++i) values[i] = some[i * i % 1009 % some.size()];
+        const OpRun run{{x}, {y, {DType::kU8, y.shape}}};
+        CpuDevice cpu;
+        const Tensors expected = run_op(MaxPool2dOp(window), run, of_cpu, cpu, {values});
+        const Tensors found = run_op(MaxPool2dOp(window), run, test_registry(), test_device(), {values});
+        EXPECT_EQ(found[1], expected[1]);
+        for (std::size_t i = 0; i < expected[0].size(); ++i) {
+          EXPECT_TRUE(found[0][i] == expected[0][i] || (std::isnan(found[0][i]) && std::isnan(expected[0][i]))) << i;
+        }
+      }
+    }
+  }
+}
+
 // Channels that are loaded side by side and such that are not; in memory that is not aligned as well.
 TEST(Pooling, AgreesWithTheCpuHoweverItIsCut) {
   KernelRegistry of_cpu;
   register_pool2d_cpu(of_cpu);
   const Padding2d same{PaddingKind::kSame, {0, 0}}, one{PaddingKind::kExplicit, {1, 1}};
   const std::vector<Window2d> windows{{{2, 2}, {2, 2}, {1, 1}, {}},  {{3, 3}, {2, 2}, {1, 1}, one}, {{3, 3}, {3, 3}, {1, 1}, {}},
+                                      {{2, 2}, {2, 2}, {1, 1}, one}, {{3, 3}, {2, 2}, {1, 1}, {}},  {{3, 3}, {2, 2}, {1, 1}, same},
                                       {{3, 3}, {1, 1}, {1, 1}, same}, {{2, 5}, {1, 2}, {1, 1}, {}},  {{2, 2}, {2, 2}, {2, 3}, same},
                                       {{7, 8}, {7, 8}, {1, 1}, {}},  {{2, 2}, {3, 4}, {1, 1}, {}},  {{4, 3}, {1, 1}, {2, 1}, {}}};
   for (const DType dtype : {DType::kF32, DType::kBF16}) {

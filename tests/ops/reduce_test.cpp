@@ -85,16 +85,18 @@ TEST(Reduce, SumsOverNothingAreZero) {
 }
 
 TEST(Reduce, MaximumOverNanIsNan) {
-  for (const int axis : {0, 1}) {
-    for (int at = 0; at < 40; ++at) {
-      Graph graph;
-      const Shape shape = axis == 0 ? Shape{40, 2} : Shape{2, 40};
-      graph.output("y", reduce_max(graph, graph.input("x", {DType::kF32, shape}), {axis}));
-      std::vector<double> x(80, 1.0);
-      x[axis == 0 ? 2 * at : at] = std::numeric_limits<double>::quiet_NaN();
-      const auto y = run(graph, x);
-      EXPECT_TRUE(std::isnan(y[0])) << axis << " " << at;
-      EXPECT_EQ(y[1], 1.0);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const int axis : {0, 1}) {
+      for (int at = 0; at < 40; ++at) {
+        Graph graph;
+        const Shape shape = axis == 0 ? Shape{40, 2} : Shape{2, 40};
+        graph.output("y", reduce_max(graph, graph.input("x", {dtype, shape}), {axis}));
+        std::vector<double> x(80, 1.0);
+        x[axis == 0 ? 2 * at : at] = std::numeric_limits<double>::quiet_NaN();
+        const auto y = run(graph, x);
+        EXPECT_TRUE(std::isnan(y[0])) << name_of(dtype) << " " << axis << " " << at;
+        EXPECT_EQ(y[1], 1.0);
+      }
     }
   }
 }

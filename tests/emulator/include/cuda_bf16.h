@@ -24,3 +24,21 @@ inline __nv_bfloat162 __float22bfloat162_rn(float2 pair) { return __floats2bfloa
 inline float2 __bfloat1622float2(__nv_bfloat162 pair) { return {__bfloat162float(pair.x), __bfloat162float(pair.y)}; }
 inline float __low2float(__nv_bfloat162 pair) { return __bfloat162float(pair.x); }
 inline float __high2float(__nv_bfloat162 pair) { return __bfloat162float(pair.y); }
+
+// Masks of 16 bits for either half; the comparison `neu` is true of NaN.
+inline unsigned __hgt2_mask(__nv_bfloat162 a, __nv_bfloat162 b) {
+  return (__low2float(a) > __low2float(b) ? 0xffffu : 0u) | (__high2float(a) > __high2float(b) ? 0xffff0000u : 0u);
+}
+inline unsigned __hneu2_mask(__nv_bfloat162 a, __nv_bfloat162 b) {
+  return (__low2float(a) != __low2float(b) ? 0xffffu : 0u) | (__high2float(a) != __high2float(b) ? 0xffff0000u : 0u);
+}
+
+// NaN wins; +0 is more than -0.
+inline __nv_bfloat16 __hmax_nan(__nv_bfloat16 a, __nv_bfloat16 b) {
+  const float x = __bfloat162float(a), y = __bfloat162float(b);
+  if (x != x || y != y) return {0x7fff};
+  return x > y || (x == y && (a.bits & 0x8000) == 0) ? a : b;
+}
+inline __nv_bfloat162 __hmax2_nan(__nv_bfloat162 a, __nv_bfloat162 b) {
+  return {__hmax_nan(a.x, b.x), __hmax_nan(a.y, b.y)};
+}
