@@ -6,6 +6,7 @@
 #include "core/builtin/builtin.h"
 #include "ops/activation/activation.h"
 #include "ops/batch_norm/batch_norm.h"
+#include "ops/batch_norm/batch_norm_residual.h"
 #include "ops/bias/bias.h"
 #include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
@@ -14,6 +15,7 @@
 #include "ops/embedding/embedding.h"
 #include "ops/from_bytes/from_bytes.h"
 #include "ops/layer_norm/layer_norm.h"
+#include "ops/losses/cross_entropy_with_gradient.h"
 #include "ops/losses/element_loss.h"
 #include "ops/losses/softmax_cross_entropy.h"
 #include "ops/optimizers/gradient_ops.h"
@@ -56,6 +58,16 @@ void add_batch_norm(Cases& out, DType data) {
       backward.positive = {5};
       out.push_back(backward);
     }
+    KernelCase forward = of("batch_norm + add + relu", std::make_shared<BatchNormResidualOp>(1e-5, true),
+                            {x, channels, channels, x});
+    forward.more_bytes = static_cast<double>(x.bytes());
+    out.push_back(forward);
+    // What relu lets through is written for others, and read again with x.
+    KernelCase backward = of("batch_norm + add + relu, backward", std::make_shared<BatchNormResidualBackwardOp>(1e-5),
+                             {x, x, x, channels, channels, channels, channels, x});
+    backward.more_bytes = 2 * static_cast<double>(x.bytes());
+    backward.positive = {6};
+    out.push_back(backward);
   }
 }
 
@@ -81,6 +93,8 @@ void add_losses(Cases& out) {
     out.push_back(of("softmax_cross_entropy, backward",
                      std::make_shared<SoftmaxCrossEntropyBackwardOp>(loss),
                      {logits, labels, f32({})}));
+    out.push_back(of("softmax_cross_entropy + backward", std::make_shared<CrossEntropyWithGradientOp>(loss),
+                     {logits, labels}));
   }
   const TensorType prediction = f32({65536, 1024});
   const ElementLossOp squared(ElementLossKind::kSquared, 1.0 / 65536);

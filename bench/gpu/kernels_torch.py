@@ -69,6 +69,22 @@ def batch_norm_backward(case):
     return call
 
 
+def batch_norm_residual(case):
+    x, w, b, r = case.image(0), case.positive(1), case.input(2), case.image(3)
+    return lambda: F.relu(F.batch_norm(x, None, None, w, b, True) + r)
+
+
+def batch_norm_residual_backward(case):
+    dy, result, x, w, b, more = (case.image(0), case.image(1), case.image(2), case.positive(3), case.input(4), case.image(7))
+    y, mean, deviation, reserve, kind = torch._batch_norm_impl_index(x, w, b, None, None, True, 0.1, 1e-5, True)
+
+    def call():
+        d = aten.threshold_backward(dy + more, result, 0)
+        return d, aten._batch_norm_impl_index_backward(kind, x, d, w, None, None, mean, deviation, True, 1e-5,
+                                                       [True, True, True], reserve)
+    return call
+
+
 def layer_norm(case):
     x = case.input(0)
     w, b = case.positive(1).to(x.dtype), case.input(2).to(x.dtype)
@@ -107,6 +123,18 @@ def cross_entropy_backward(case):
     def call():
         d = aten.nll_loss_backward(one, x, labels, None, 1, -100, total)
         return aten._log_softmax_backward_data(d, x, -1, x.dtype)
+    return call
+
+
+def cross_entropy_with_gradient(case):
+    x, one = case.input(0), torch.ones((), device=case.device)
+    labels = case.labels(1, x.shape[-1])
+    total = torch.full((), float(x.shape[0]), device=case.device)
+
+    def call():
+        p = torch.log_softmax(x, -1)
+        d = aten.nll_loss_backward(one, p, labels, None, 1, -100, total)
+        return F.nll_loss(p, labels), aten._log_softmax_backward_data(d, p, -1, p.dtype)
     return call
 
 
@@ -229,6 +257,7 @@ CALLS = {
     "concat": binary(lambda a, b: torch.cat([a, b], -1)),
     "batch_norm": batch_norm, "batch_norm + relu": batch_norm,
     "batch_norm, backward": batch_norm_backward, "batch_norm + relu, backward": batch_norm_backward,
+    "batch_norm + add + relu": batch_norm_residual, "batch_norm + add + relu, backward": batch_norm_residual_backward,
     "layer_norm": layer_norm, "layer_norm, backward": layer_norm_backward,
     "softmax": softmax, "softmax, backward": softmax_backward,
     "bias": binary(lambda x, b: x + b.to(x.dtype)), "bias, backward": unary(lambda dy: dy.sum(0, dtype=torch.float32)),
@@ -239,6 +268,7 @@ CALLS = {
     "max_pool2d 2x2": max_pool, "max_pool2d 2x2, backward": max_pool_backward,
     "average_pool2d 2x2": average_pool, "average_pool2d 2x2, backward": average_pool_backward,
     "softmax_cross_entropy": cross_entropy, "softmax_cross_entropy, backward": cross_entropy_backward,
+    "softmax_cross_entropy + backward": cross_entropy_with_gradient,
     "mean_squared_error": mean_squared_error, "mean_squared_error, backward": mean_squared_error_backward,
     "embedding": embedding, "embedding, backward": embedding_backward,
     "adam": update(lambda p, gpu: torch.optim.Adam(p, fused=True, capturable=gpu)),
