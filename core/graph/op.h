@@ -48,7 +48,8 @@ struct Traits {
   // kernel runs where the producers can write there.
   bool pack = false;
   // Bit i: input i is overwritten (an optimizer's parameter). Output j is the new value of the j-th
-  // overwritten input and has its memory; readers of the old value must come before this node.
+  // overwritten input and has its memory; outputs behind those are results as of any op. Readers of
+  // the old value must come before this node.
   std::uint32_t mutates = 0;
   bool overwrites(std::size_t input) const { return input < 32 && (mutates >> input & 1u) != 0; }
   // Runs even if nobody reads its outputs (collectives; nodes that mutate have this implied).

@@ -117,7 +117,8 @@ class Lowering {
       for (std::size_t j = 0; j < node.outputs.size(); ++j) {
         ValueId from = node.outputs[j];
         if (traits.view) from = owner_[node.inputs[0]];
-        if (traits.mutates != 0) from = owner_[overwritten(node, traits, static_cast<int>(j))];
+        const ValueId old = overwritten(node, traits, static_cast<int>(j));
+        if (old != kNoValue) from = owner_[old];
         set_owner(node.outputs[j], from);
       }
       for (std::size_t i = 0; i < node.inputs.size(); ++i) {
@@ -133,12 +134,12 @@ class Lowering {
     use_of_[owner].last_read = std::max(use_of_[owner].last_read, last_use_[value]);
   }
 
-  // The input that output j of a node that overwrites is the new value of.
+  // The input that output j of a node is the new value of; kNoValue where it is none.
   static ValueId overwritten(const Node& node, const Traits& traits, int j) {
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       if (traits.overwrites(i) && j-- == 0) return node.inputs[i];
     }
-    broken_invariant(node.name, ": has more outputs than overwritten inputs");
+    return kNoValue;
   }
 
   // Which values can be computed inside a later pack.
@@ -188,12 +189,12 @@ class Lowering {
     const Node& node = graph_.node(id);
     const Traits traits = node.op->traits();
     for (std::size_t j = 0; j < node.outputs.size(); ++j) {
-      const ValueId output = node.outputs[j];
+      const ValueId output = node.outputs[j], old = overwritten(node, traits, static_cast<int>(j));
       if (traits.view) {
         places_[output] = {places_[node.inputs[0]].buffer,
                            places_[node.inputs[0]].offset + traits.view_offset};
-      } else if (traits.mutates != 0) {
-        places_[output] = places_[overwritten(node, traits, static_cast<int>(j))];
+      } else if (old != kNoValue) {
+        places_[output] = places_[old];
       } else {
         places_[output] = place_result(id, static_cast<int>(j), traits);
       }

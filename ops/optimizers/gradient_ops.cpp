@@ -46,11 +46,11 @@ std::vector<TensorType> GradientScaleOp::infer(std::span<const TensorType> input
   return {{DType::kF32, {}, nullptr}, {DType::kF32, {}, nullptr}};
 }
 
-std::vector<TensorType> HaltOp::infer(std::span<const TensorType> inputs) const {
-  check_input(inputs.size() == 2, "takes halted and factor, got ", inputs.size(), " inputs");
+std::vector<TensorType> StickyGradientScaleOp::infer(std::span<const TensorType> inputs) const {
+  check_input(inputs.size() == 2, "takes halted and the sums of the blocks, got ", inputs.size(), " inputs");
   check_scalar(inputs[0], "halted");
-  check_scalar(inputs[1], "factor");
-  return {inputs[0], inputs[1]};
+  const std::vector<TensorType> scale = scale_.infer(inputs.last(1));
+  return {inputs[0], scale[0], scale[1]};
 }
 
 std::string MovingAverageOp::attributes() const {
@@ -86,10 +86,9 @@ GradientScale gradient_scale(Graph& graph, ValueId block_sums, double clip_norm,
 
 GradientScale sticky_gradient_scale(Graph& graph, ValueId block_sums, ValueId halted, double clip_norm,
                                     const std::string& name) {
-  const GradientScale scale = gradient_scale(graph, block_sums, clip_norm, name);
   const auto& outputs =
-      graph.add_node(std::make_shared<HaltOp>(), {halted, scale.factor}, name.empty() ? name : name + "/halt");
-  return {outputs[1], scale.norm};
+      graph.add_node(std::make_shared<StickyGradientScaleOp>(clip_norm), {halted, block_sums}, name);
+  return {outputs[1], outputs[2]};
 }
 
 ValueId moving_average(Graph& graph, ValueId state, ValueId batch_value, ValueId gradient_scale,

@@ -51,13 +51,19 @@ class GradientScaleOp final : public Op {
   double clip_norm_;
 };
 
-// Inputs: halted f32() and factor f32(), both overwritten; the outputs are their new values.
-// halted = 1 where it was not 0 or the factor is not finite, else 0; factor = NaN where halted is 1, else as it was.
-class HaltOp final : public Op {
+// Inputs: halted f32(), overwritten, and the sums f32(blocks). Outputs: halted, 1 where it was not 0 or the norm is not finite,
+// else 0; factor f32() as above, but NaN where halted is 1; norm f32().
+class StickyGradientScaleOp final : public Op {
  public:
-  std::string_view name() const override { return "halt"; }
+  explicit StickyGradientScaleOp(double clip_norm) : scale_(clip_norm) {}
+  std::string_view name() const override { return "sticky_gradient_scale"; }
+  std::string attributes() const override { return scale_.attributes(); }
   std::vector<TensorType> infer(std::span<const TensorType> inputs) const override;
-  Traits traits() const override { return {.mutates = 3u}; }
+  Traits traits() const override { return {.mutates = 1u}; }
+  double clip_norm() const { return scale_.clip_norm(); }
+
+ private:
+  GradientScaleOp scale_;
 };
 
 // Inputs: state f32(n), overwritten; batch value f32(n); gradient scale f32().

@@ -1,4 +1,4 @@
-// CPU kernels of square_sums, gradient_scale, halt and moving_average.
+// CPU kernels of square_sums, gradient_scale, sticky_gradient_scale and moving_average.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -68,22 +68,30 @@ double tree_sum(const float* x, std::int64_t n) {
   return total;
 }
 
+// Stores factor and norm; returns the factor.
+float store_scale(const float* sums, std::int64_t blocks, double clip_norm, float* factor, float* norm) {
+  const double root = std::sqrt(tree_sum(sums, blocks));
+  double scale = 1;
+  if (clip_norm > 0) scale = std::min(1.0, clip_norm / (root + 1e-6));
+  if (!std::isfinite(root)) scale = std::numeric_limits<double>::quiet_NaN();
+  *norm = static_cast<float>(root);
+  return *factor = static_cast<float>(scale);
+}
+
 Kernel gradient_scale_cpu(const KernelRequest& request) {
   const double clip_norm = request.op_as<GradientScaleOp>().clip_norm();
   const std::int64_t blocks = request.inputs[0].elements();
   return {"gradient_scale_cpu", [=](const Launch& launch) {
-            const double norm = std::sqrt(tree_sum(launch.input<float>(0), blocks));
-            double factor = 1;
-            if (clip_norm > 0) factor = std::min(1.0, clip_norm / (norm + 1e-6));
-            if (!std::isfinite(norm)) factor = std::numeric_limits<double>::quiet_NaN();
-            *launch.output<float>(0) = static_cast<float>(factor);
-            *launch.output<float>(1) = static_cast<float>(norm);
+            store_scale(launch.input<float>(0), blocks, clip_norm, launch.output<float>(0), launch.output<float>(1));
           }};
 }
 
-Kernel halt_cpu(const KernelRequest&) {
-  return {"halt_cpu", [](const Launch& launch) {
-            float *halted = launch.overwritten<float>(0), *factor = launch.overwritten<float>(1);
+Kernel sticky_gradient_scale_cpu(const KernelRequest& request) {
+  const double clip_norm = request.op_as<StickyGradientScaleOp>().clip_norm();
+  const std::int64_t blocks = request.inputs[1].elements();
+  return {"sticky_gradient_scale_cpu", [=](const Launch& launch) {
+            float *halted = launch.overwritten<float>(0), *factor = launch.output<float>(1);
+            store_scale(launch.input<float>(1), blocks, clip_norm, factor, launch.output<float>(2));
             const bool halts = *halted != 0 || !std::isfinite(*factor);
             *halted = halts ? 1.0f : 0.0f;
             if (halts) *factor = std::numeric_limits<float>::quiet_NaN();
@@ -110,7 +118,7 @@ Kernel moving_average_cpu(const KernelRequest& request) {
 void register_gradient_ops_cpu(KernelRegistry& registry) {
   registry.add("square_sums", DeviceKind::kCpu, {square_sums_cpu, nullptr});
   registry.add("gradient_scale", DeviceKind::kCpu, {gradient_scale_cpu, nullptr});
-  registry.add("halt", DeviceKind::kCpu, {halt_cpu, nullptr});
+  registry.add("sticky_gradient_scale", DeviceKind::kCpu, {sticky_gradient_scale_cpu, nullptr});
   registry.add("moving_average", DeviceKind::kCpu, {moving_average_cpu, nullptr});
 }
 

@@ -1,4 +1,4 @@
-// CUDA kernels of square_sums, gradient_scale, halt and moving_average.
+// CUDA kernels of square_sums, gradient_scale, sticky_gradient_scale and moving_average.
 #include "core/kernel/cuda_elementwise.h"
 #include "ops/optimizers/gradient_ops.h"
 
@@ -53,25 +53,47 @@ Kernel square_sums_cuda(const KernelRequest& request) {
 
 // ---- gradient_scale --------------------------------------------------------------------------------
 
-constexpr int kLeaves = 1024;  // of the tree, that one thread block adds
+// A thread block adds an aligned subtree of so many leaves: kSubtrees times one of each thread.
+constexpr int kLeavesThreads = kWarp * kWarp;
+constexpr int kSubtrees = 8;
+constexpr std::int64_t kLeaves = kSubtrees * kLeavesThreads;
 
 __device__ inline double warp_tree(double value) {
   for (int step = 1; step < kWarp; step *= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
   return value;
 }
 
-// The sum of the aligned subtree of 1024 leaves of this thread block, as one binary tree over their index. What is missing
-// at the end counts as zeros, which change nothing.
+// The sum of the subtree of this thread block, as one binary tree over the index of the leaves. What is missing at the end
+// counts as zeros, which change nothing.
 template <typename X, typename End>
-__global__ void __launch_bounds__(kLeaves) add_tree(const X* x, std::int64_t count, End end) {
-  __shared__ double partial[kWarp];
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kLeaves + threadIdx.x;
-  const double of_warp = warp_tree(i < count ? static_cast<double>(x[i]) : 0.0);
-  if (threadIdx.x % kWarp == 0) partial[threadIdx.x / kWarp] = of_warp;
+__global__ void __launch_bounds__(kLeavesThreads) add_tree(const X* x, std::int64_t count, End end) {
+  __shared__ double partial[kSubtrees][kWarp], sums[kSubtrees];
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kLeaves + threadIdx.x;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  X leaves[kSubtrees];
+#pragma unroll
+  for (int s = 0; s < kSubtrees; ++s) {
+    const std::int64_t i = first + s * kLeavesThreads;
+    leaves[s] = i < count ? x[i] : X{0};
+  }
+#pragma unroll
+  for (int s = 0; s < kSubtrees; ++s) {
+    const double of_warp = warp_tree(static_cast<double>(leaves[s]));
+    if (lane == 0) partial[s][warp] = of_warp;
+  }
   __syncthreads();
-  if (threadIdx.x >= kWarp) return;
-  const double sum = warp_tree(partial[threadIdx.x]);
-  if (threadIdx.x == 0) end(sum);
+  if (warp < kSubtrees) {
+    const double sum = warp_tree(partial[warp][lane]);
+    if (lane == 0) sums[warp] = sum;
+  }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+#pragma unroll
+  for (int step = 1; step < kSubtrees; step *= 2) {
+#pragma unroll
+    for (int s = 0; s < kSubtrees; s += 2 * step) sums[s] += sums[s + step];
+  }
+  end(sums[0]);
 }
 
 // The sum is a leaf of the next tree.
@@ -83,12 +105,19 @@ struct KeepLeaf {
 struct StoreScale {
   double clip_norm;
   float *factor, *norm;
+  float* halted;  // null where there is no memory
+
   __device__ void operator()(double sum) const {
     const double root = sqrt(sum);
     double scale = 1.0;
     if (clip_norm > 0.0 && clip_norm < root + 1e-6) scale = clip_norm / (root + 1e-6);
     const auto found = static_cast<float>(root);
-    *factor = is_finite(found) ? static_cast<float>(scale) : __uint_as_float(0x7fc00000u);
+    bool halts = !is_finite(found);
+    if (halted != nullptr) {
+      halts = halts || *halted != 0.0f;
+      *halted = halts ? 1.0f : 0.0f;
+    }
+    *factor = halts ? __uint_as_float(0x7fc00000u) : static_cast<float>(scale);
     *norm = found;
   }
 };
@@ -97,37 +126,39 @@ std::int64_t subtrees(std::int64_t leaves) { return (leaves + kLeaves - 1) / kLe
 
 template <typename X>
 void launch_tree(const Launch& on, const X* x, std::int64_t count, double* workspace, const StoreScale& end) {
-  if (count <= kLeaves) return launch(on, dim3(1), kLeaves, add_tree<X, StoreScale>, x, count, end);
+  if (count <= kLeaves) return launch(on, dim3(1), kLeavesThreads, add_tree<X, StoreScale>, x, count, end);
   const std::int64_t next = subtrees(count);
-  launch(on, blocks_for(count, kLeaves), kLeaves, add_tree<X, KeepLeaf>, x, count, KeepLeaf{workspace});
+  launch(on, blocks_for(count, kLeaves), kLeavesThreads, add_tree<X, KeepLeaf>, x, count, KeepLeaf{workspace});
   launch_tree<double>(on, workspace, next, workspace + next, end);
+}
+
+// Of the sums that launches keep for others.
+std::size_t tree_workspace(std::int64_t leaves) {
+  std::int64_t kept = 0;
+  while (leaves > kLeaves) kept += leaves = subtrees(leaves);
+  return static_cast<std::size_t>(kept) * sizeof(double);
 }
 
 Kernel gradient_scale_cuda(const KernelRequest& request) {
   const double clip_norm = request.op_as<GradientScaleOp>().clip_norm();
   const std::int64_t blocks = request.inputs[0].elements();
-  std::int64_t kept = 0;
-  for (std::int64_t leaves = blocks; leaves > kLeaves;) kept += leaves = subtrees(leaves);
   return {"gradient_scale_cuda",
           [=](const Launch& on) {
             launch_tree(on, on.input<float>(0), blocks, static_cast<double*>(on.workspace),
-                        {clip_norm, on.output<float>(0), on.output<float>(1)});
+                        {clip_norm, on.output<float>(0), on.output<float>(1), nullptr});
           },
-          static_cast<std::size_t>(kept) * sizeof(double)};
+          tree_workspace(blocks)};
 }
 
-// ---- halt ------------------------------------------------------------------------------------------
-
-__global__ void halt(float* halted, float* factor) {
-  const bool halts = *halted != 0.0f || !is_finite(*factor);
-  *halted = halts ? 1.0f : 0.0f;
-  if (halts) *factor = __uint_as_float(0x7fc00000u);
-}
-
-Kernel halt_cuda(const KernelRequest&) {
-  return {"halt_cuda", [](const Launch& on) {
-            launch(on, dim3(1), 1, halt, on.overwritten<float>(0), on.overwritten<float>(1));
-          }};
+Kernel sticky_gradient_scale_cuda(const KernelRequest& request) {
+  const double clip_norm = request.op_as<StickyGradientScaleOp>().clip_norm();
+  const std::int64_t blocks = request.inputs[1].elements();
+  return {"sticky_gradient_scale_cuda",
+          [=](const Launch& on) {
+            launch_tree(on, on.input<float>(1), blocks, static_cast<double*>(on.workspace),
+                        {clip_norm, on.output<float>(1), on.output<float>(2), on.overwritten<float>(0)});
+          },
+          tree_workspace(blocks)};
 }
 
 // ---- moving_average --------------------------------------------------------------------------------
@@ -155,7 +186,7 @@ Kernel moving_average_cuda(const KernelRequest& request) {
 void register_gradient_ops_cuda(KernelRegistry& registry) {
   registry.add("square_sums", DeviceKind::kCuda, {square_sums_cuda, nullptr});
   registry.add("gradient_scale", DeviceKind::kCuda, {gradient_scale_cuda, nullptr});
-  registry.add("halt", DeviceKind::kCuda, {halt_cuda, nullptr});
+  registry.add("sticky_gradient_scale", DeviceKind::kCuda, {sticky_gradient_scale_cuda, nullptr});
   registry.add("moving_average", DeviceKind::kCuda, {moving_average_cuda, nullptr});
 }
 

@@ -111,7 +111,7 @@ TEST(Distribute, RemembersAStepThatWasNotFiniteWhereTheDeviceRunsAhead) {
     const ValueId halted = graph.find_state("halted");
     ASSERT_NE(halted, kNoValue);
     EXPECT_EQ(graph.type(halted), (TensorType{DType::kF32, {}}));
-    const auto halt = std::ranges::find_if(graph.nodes(), [](const Node& node) { return node.op->name() == "halt"; });
+    const auto halt = std::ranges::find_if(graph.nodes(), [](const Node& node) { return node.op->name() == "sticky_gradient_scale"; });
     ASSERT_NE(halt, graph.nodes().end());
     EXPECT_EQ(halt->inputs[0], halted);
     for (const Node& node : graph.nodes()) {

@@ -462,10 +462,10 @@ double tree_of(const std::vector<double>& x, std::size_t begin, std::size_t size
 }
 
 TEST(GradientScale, SumsInATree) {
-  for (const std::size_t blocks : {1, 3, 1000, 1024, 1025, 5000}) {
+  for (const std::size_t blocks : {1, 3, 1000, 1024, 1025, 5000, 8192, 8193, 20000}) {
     std::vector<double> sums;
     for (std::size_t i = 0; i < blocks; ++i) sums.push_back(static_cast<float>(std::pow(1.9, i % 41)));
-    const double root = std::sqrt(tree_of(sums, 0, 8192));
+    const double root = std::sqrt(tree_of(sums, 0, 32768));
     EXPECT_EQ(scale_of(sums, 0).second, static_cast<float>(root)) << blocks;
     EXPECT_EQ(scale_of(sums, 1.5).first, static_cast<float>(std::min(1.0, 1.5 / (root + 1e-6)))) << blocks;
   }
