@@ -142,6 +142,7 @@ class Executor {
   void run_queued();
   void launch(const Bound& bound, void* stream) const;
   void launch_traced(std::size_t step, Track track) const;
+  void launch_timed(std::size_t step);
   // The run of one step on the communication stream.
   static void run_beside(void* executor, std::size_t step);
   void submit(Bound& bound, std::size_t step);
@@ -186,6 +187,7 @@ class Executor {
 
   Progress* progress_ = nullptr;
   Trace* trace_ = nullptr;
+  std::unique_ptr<Event> traced_begin_, traced_end_;  // on a device that queues work
   std::vector<std::int32_t> traced_names_;  // of the steps
   std::vector<std::int32_t> phase_names_;   // by Phase
   RunSeconds seconds_;

@@ -51,6 +51,28 @@ TEST(QueuedTraining, RecordingsAndStepsAheadChangeNoBit) {
   }
 }
 
+// Each step of a traced run is launched and waited for by itself.
+TEST(QueuedTraining, ATraceChangesNoBitAndHasEveryStep) {
+  const Outcome expected = one_after_another("everything", false);
+  Trace trace(1, 4);
+  SmallTraining training(toml_of("everything"), hashed_images(83));
+  training->trace_to(&trace);
+  Outcome found;
+  while (training->step() < training->total_steps()) {
+    trace.begin_step(training->next_step());
+    found.losses.push_back(training->run_step().loss);
+  }
+  found.parameters = training->parameters_sha256();
+  EXPECT_EQ(found, expected);
+  const std::string events = trace.to_events(0, "a worker", 0);
+  for (const Step& step : training->training_plan().steps) {
+    std::size_t times = 0;
+    const std::string name = text('"', step.name, '"');
+    for (std::size_t at = events.find(name); at != std::string::npos; at = events.find(name, at + 1)) ++times;
+    EXPECT_GE(times, 4u) << step.name;
+  }
+}
+
 TEST(QueuedTraining, AStepThatIsNotFiniteIsForgottenWithWhatFollows) {
   SmallTraining training(toml_of("everything"), hashed_images(83)), undisturbed(toml_of("everything"), hashed_images(83));
   for (int step = 0; step < 4; ++step) {
