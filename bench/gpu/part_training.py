@@ -37,13 +37,14 @@ def prepare(session):
                              torch_environment(session))
 
 
-def train(session, network, settings, limit):
+def train(session, network, settings, limit, options=()):
     """(summary, log lines, how it ended) of a run of Lockstep."""
     folder = session.scratch / "run"
     command = [session.program("lockstep"), "train", str(HERE / (network + ".toml")), "--device", "cuda", "--quiet",
                "--overwrite", "--run", str(folder), "--set", "data.train=" + str(session.scratch / "data" / (DATA[network] + ".h5"))]
     for setting in settings:
         command += ["--set", setting]
+    command += options
     for old in folder.glob("*.json*"):
         old.unlink()
     finished = session.run("training", command, limit)
@@ -90,6 +91,32 @@ def our_throughput(session, network, end):
             network, name, 1e6 * summary["global_batch"] / summary["samples_per_second"], 1e6 * busy,
             1e6 * share_of(lines, ("data",)), summary["seconds_to_first_step"]), detail=True)
     return found
+
+
+def where_the_time_goes(session, network, end):
+    """The microseconds of a step by kind of kernel, each by itself (`--trace`): what the next improvement has to look at."""
+    limit, first, last = min(15, end - time.monotonic()), 20, 23
+    if limit < 3:
+        return
+    trace = session.scratch / "trace.json"
+    trace.unlink(missing_ok=True)
+    train(session, network, ['train.precision="bf16"', "train.steps=24"], limit,
+          ["--trace", str(trace), "--trace-steps", "%d:%d" % (first, last)])
+    try:
+        events = json.loads(trace.read_text())["traceEvents"]
+    except (OSError, ValueError):
+        return session.failed("training", "%s: trace" % network, "none was written")
+    kinds = {}
+    for event in events:
+        kernel = event.get("args", {}).get("kernel")
+        if kernel:
+            seconds, count = kinds.get(kernel.split(" (")[0], (0.0, 0))
+            kinds[kernel.split(" (")[0]] = (seconds + event["dur"], count + 1)
+    steps = last - first + 1
+    words = ["%s %.1f us (%d)" % (kind, kinds[kind][0] / steps, kinds[kind][1] / steps)
+             for kind in sorted(kinds, key=lambda kind: -kinds[kind][0])]
+    total = sum(seconds for seconds, _ in kinds.values()) / steps
+    session.note("training: %s bf16, kernel by kernel %.1f us: %s" % (network, total, "; ".join(words)), detail=True)
 
 
 def torch_throughput(session, network, limit):
@@ -156,5 +183,6 @@ def run(session, limit):
     for number, network in enumerate(shares):
         begin = time.monotonic()
         part = (end - begin) * shares[network] / sum(list(shares.values())[number:])
-        ours = our_throughput(session, network, begin + 0.5 * part)
+        ours = our_throughput(session, network, begin + 0.45 * part)
+        where_the_time_goes(session, network, begin + 0.5 * part)
         compare(session, network, ours, torch_throughput(session, network, max(5, begin + part - time.monotonic())))

@@ -13,10 +13,10 @@ const char* name_of(Track track) {
   return "";
 }
 
-std::int32_t Trace::name(const std::string& text) {
+std::int32_t Trace::name(const std::string& text, const std::string& kernel) {
   const std::lock_guard lock(mutex_);
-  const auto [it, is_new] = numbers_.emplace(text, static_cast<std::int32_t>(names_.size()));
-  if (is_new) names_.push_back(text);
+  const auto [it, is_new] = numbers_.emplace(Name(text, kernel), static_cast<std::int32_t>(names_.size()));
+  if (is_new) names_.push_back(it->first);
   return it->second;
 }
 
@@ -59,10 +59,12 @@ std::string Trace::to_events(int process, const std::string& title, std::int64_t
     out += ",\n" + title_event("thread_name", process, track, name_of(static_cast<Track>(track)));
   }
   std::vector<std::string> names;
-  for (const std::string& name : names_) names.push_back(escaped(name));
+  for (const auto& [name, kernel] : names_) {
+    names.push_back(escaped(name) + (kernel.empty() ? "\"" : "\",\"args\":{\"kernel\":\"" + escaped(kernel) + "\"}"));
+  }
   for (const Span& span : spans_) {
     char rest[128];
-    std::snprintf(rest, sizeof rest, "\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f}", process,
+    std::snprintf(rest, sizeof rest, ",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f}", process,
                   static_cast<int>(span.track), static_cast<double>(span.begin + shift) * 1e-3,
                   static_cast<double>(span.end - span.begin) * 1e-3);
     out += ",\n{\"ph\":\"X\",\"name\":\"" + names[static_cast<std::size_t>(span.name)] + rest;

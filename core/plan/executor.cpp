@@ -266,7 +266,7 @@ void Executor::trace_to(Trace* trace) {
   traced_names_.clear();
   phase_names_.clear();
   if (trace == nullptr) return;
-  for (const Step& step : plan_.steps) traced_names_.push_back(trace->name(step.name));
+  for (const Step& step : plan_.steps) traced_names_.push_back(trace->name(step.name, step.kernel->name));
   for (int phase = 0; phase <= static_cast<int>(Phase::kFinish); ++phase) {
     phase_names_.push_back(trace->name(name_of(static_cast<Phase>(phase))));
   }

@@ -30,13 +30,17 @@ TEST(Trace, RecordsTheStepsThatWereAskedFor) {
     EXPECT_EQ(trace.recording(), step == 3 || step == 4) << step;
   }
   trace.record(name, Track::kCompute, 2000, 5000);
+  trace.record(trace.name("b", "dense_cpu"), Track::kCompute, 5000, 6000);
   const Json events = Json::parse("[" + trace.to_events(7, "rank 7 on \"host\"", 1'000'000) + "]");
-  ASSERT_EQ(events.size(), 5u);  // the names of process and tracks, and the span
+  ASSERT_EQ(events.size(), 6u);  // the names of process and tracks, and the spans
   EXPECT_EQ(events[0]["args"]["name"], "rank 7 on \"host\"");
   EXPECT_EQ(events[4]["name"], "dense \"a\"");
   EXPECT_EQ(events[4]["pid"], 7);
   EXPECT_EQ(events[4]["ts"], 1002.0);
   EXPECT_EQ(events[4]["dur"], 3.0);
+  EXPECT_FALSE(events[4].contains("args"));
+  EXPECT_EQ(events[5]["name"], "b");
+  EXPECT_EQ(events[5]["args"]["kernel"], "dense_cpu");
 }
 
 TEST(Trace, MemoryIsBounded) {
