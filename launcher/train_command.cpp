@@ -313,10 +313,16 @@ void tell_fault(const RunDirectory& run, const FaultReport& report) {
                                 .ranks = report.ranks});
 }
 
-// Why this is not a GPU's run, where nobody asked for the CPU; and what was measured before.
+// Why this is not a GPU's run, where nobody asked for the CPU; what was measured before; and what a default costs.
 void tell_device(const TrainCommand& command, const Setup& setup) {
   if (command.quiet || setup.worker->rank() != 0) return;
   if (!setup.why_cpu.empty()) std::printf("computing on the CPU: %s\n", setup.why_cpu.c_str());
+  const std::int64_t microbatches = setup.training->microbatches(), workers = setup.worker->world_size();
+  const bool by_default = setup.config.train.microbatches == kMicrobatchesAuto;
+  if (setup.worker->device().kind() == DeviceKind::kCuda && by_default && microbatches > workers) {
+    std::printf("a batch is computed in %lld parts, so that up to %lld GPUs give the same bits; train.microbatches = \"world\" "
+                "is faster on fewer\n", static_cast<long long>(microbatches), static_cast<long long>(microbatches));
+  }
   const Autotuned& tuned = setup.autotuned;
   if (tuned.measured == 0) return;
   std::printf("chose the fastest algorithms for %zu problems in %s\n", tuned.measured, short_duration(tuned.seconds).c_str());
