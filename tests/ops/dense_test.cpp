@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "core/base/error.h"
 #include "core/passes/autodiff.h"
 #include "core/passes/eliminate_dead.h"
@@ -203,6 +205,24 @@ TEST(DenseFusion, LeavesAGradientOfABiasAloneThatIsReadBefore) {
   graph.output("of another", bias_backward(graph, other, "of another"));
   graph.output("dw", graph.add(std::make_shared<DenseBackwardWeightsOp>(), {x, dy}, "dw"));
   EXPECT_EQ(fuse(graph, dense_gradient_fusions()).to_string(), graph.to_string());
+}
+
+// A library's relu may make 0 of it: then what went wrong in a layer is seen later than it has to be.
+TEST(Dense, AFusedReluKeepsNaN) {
+  if (test_device().kind() == DeviceKind::kCpu) GTEST_SKIP() << "oneDNN's relu does not";
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const std::int64_t out : {10, 64}) {
+      const TensorType x{dtype, {5, 48}}, w{dtype, {48, out}}, b{DType::kF32, {out}};
+      std::vector<double> values = numbers(5 * 48, 1);
+      values[2 * 48 + 7] = std::nan("");
+      const DenseOp op(Activation{ActivationKind::kRelu});
+      const Tensors y = run_op(op, {{x, w, b}, op.infer(std::vector{x, w, b})}, test_registry(), test_device(),
+                               {values, numbers(48 * out, 2), numbers(out, 3)});
+      for (std::int64_t i = 0; i < 5 * out; ++i) {
+        EXPECT_EQ(std::isnan(y[0][static_cast<std::size_t>(i)]), i / out == 2) << name_of(dtype) << ' ' << out << ' ' << i;
+      }
+    }
+  }
 }
 
 TEST(DenseFusion, PrintsAsOneNode) {
