@@ -10,7 +10,7 @@ using namespace cross_entropy;  // NOLINT: its file is written for this one and 
 Kernel cross_entropy_with_gradient_cuda(const KernelRequest& request) {
   const Rows rows(request, request.inputs.size(), request.op_as<CrossEntropyWithGradientOp>().loss());
   const GradientLaunch gradient(rows, request.inputs[0].dtype == DType::kBF16);
-  const LossMemory memory(request.device, std::clamp<std::int64_t>(gradient.groups.chunks(), 1, kMostLossBlocks));
+  const LossMemory memory(request.device, gradient.loss_blocks());
   return for_cuda_floating(request, request.inputs[0].dtype, [&]<typename T>(T) -> Kernel {
     return {"softmax_cross_entropy_with_gradient_cuda",
             [=](const Launch& on) {

@@ -272,7 +272,7 @@ __device__ inline double held_row(const RowThread& at, const RowGrid& grid, cons
 }
 
 template <int N, int P, bool kShares, typename T, typename End>
-__global__ void __launch_bounds__(kMostThreads, kShares ? 1 : kBlocksOfLogits)
+__global__ void __launch_bounds__(kMostThreads, kShares || End::kLoss ? 1 : kBlocksOfLogits)
     gradient_held(RowGrid grid, Tensors<T> in, End end, T* dx, bool wide) {
   for_rows(grid, end, [&](const RowThread& at) { return held_row<N, P, kShares>(at, grid, in, end, dx, wide); });
 }
@@ -318,7 +318,8 @@ __device__ inline double row_on_chip(const RowThread& at, const RowGrid& grid, c
 template <typename Wide, typename End>
 __global__ void __launch_bounds__(LongLogits::kBlock, 2)
     gradient_on_chip(RowGrid grid, Tensors<float> in, End end, float* dx) {
-  for_rows(grid, end, [&](const RowThread& at) { return row_on_chip<Wide>(at, grid, in, end, dx); });
+  const double loss = row_on_chip<Wide>(RowThread(grid, blockIdx.x), grid, in, end, dx);
+  if constexpr (End::kLoss) give_part(end.sum, loss);
 }
 
 // The row is read twice.
@@ -382,6 +383,11 @@ struct GradientLaunch {
       : rows(r), groups(r.rows, r.classes, kPackOf<float>, kHeld, kMostThreads), positions(r.positions, r.rows) {
     on_chip = !low && !rows.shares && groups.of_thread > kHeld && LongLogits::fits(rows.classes);
     if (on_chip) groups.give_block_each(LongLogits::kBlock);
+  }
+
+  // Blocks that give a part of the loss. Rows on chip leave no registers for more than one of them.
+  std::int64_t loss_blocks() const {
+    return std::max<std::int64_t>(1, on_chip ? groups.chunks() : std::min(groups.chunks(), kMostLossBlocks));
   }
 
   template <typename T, typename End>
