@@ -176,15 +176,15 @@ std::unique_ptr<Setup> set_up(const SetupOptions& options, const Environment& en
     together(worker.communicator(), [&] {
       setup->training = std::make_unique<Training>(worker, config, setup->data, options.pipeline);
     });
-    choose_algorithms(*setup, options);
-    together(worker.communicator(), [&] {
-      if (options.compile_training) setup->training->training_plan();
-    });
     Communicator& all = worker.communicator();
     agree_or(all, {"device", kind}, "make the GPUs of all hosts usable, or say --device cpu");
     agree_or(all, {"program", hash_of_program()}, "install the same build on all hosts");
     agree_on_configuration(all, config);
     agree_or(all, {"dataset", setup->data.record.fingerprint}, "give all of them the same files");
+    choose_algorithms(*setup, options);  // or none do, as the configuration says
+    together(all, [&] {
+      if (options.compile_training) setup->training->training_plan();
+    });
     agree_or(all, {"exchange", hash_of_exchange(*setup->training)},
              "they run on different processors or libraries; use equal machines");
     return 0;

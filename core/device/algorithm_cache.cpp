@@ -65,7 +65,7 @@ void AlgorithmCache::forget(const std::string& problem) { choices_.erase(key(pro
 std::string AlgorithmCache::choose(const std::string& problem, const Proposals& proposals) {
   if (const std::string* known = find(problem)) return *known;
   const bool can_measure = fastest_ && proposals.seconds;
-  const bool measures = can_measure && monotonic_nanoseconds() < measures_until_;
+  const bool measures = can_measure && may_measure();
   const std::vector<std::string> found = proposals.list(measures ? kMostMeasured : 1);
   const std::string favourite = found.empty() ? "" : found.front();
   if (can_measure && !measures) {
@@ -77,7 +77,15 @@ std::string AlgorithmCache::choose(const std::string& problem, const Proposals& 
 }
 
 void AlgorithmCache::measure_for(double seconds) {
-  measures_until_ = seconds > 0 ? monotonic_nanoseconds() + static_cast<std::int64_t>(seconds * 1e9) : 0;
+  measures_for_ = static_cast<std::int64_t>(seconds * 1e9);
+  measures_until_ = 0;
+}
+
+bool AlgorithmCache::may_measure() {
+  if (measures_for_ == 0) return false;
+  const std::int64_t now = monotonic_nanoseconds();
+  if (measures_until_ == 0) measures_until_ = now + measures_for_;
+  return now < measures_until_;
 }
 
 std::string fastest_of(const std::vector<std::string>& choices, const std::function<double(const std::string&)>& seconds) {

@@ -58,8 +58,8 @@ class AlgorithmCache {
   // Whether the rule is `fastest`. At first it is not.
   void take_fastest(bool fastest) { fastest_ = fastest; }
   bool takes_fastest() const { return fastest_; }
-  // For so many seconds from now on, what is not known is measured; a problem that was begun is measured to its end. 0: nothing
-  // is, as at first.
+  // For so many seconds from the next problem on that is not known, such problems are measured; one that was begun is measured
+  // to its end. So at least one is, however long it takes to come to it. 0: nothing is, as at first.
   void measure_for(double seconds);
   // The problems for which choose() had to return the favourite since the last call, because they were not to be measured.
   std::set<std::string> take_unmeasured() { return std::exchange(unmeasured_, {}); }
@@ -79,11 +79,13 @@ class AlgorithmCache {
   using Key = std::pair<std::string, std::string>;  // environment, problem with its mark
 
   Key key(const std::string& problem) const;
+  bool may_measure();
 
   std::string environment_;
   std::map<Key, std::string> choices_;
   bool fastest_ = false;
-  std::int64_t measures_until_ = 0;  // nanoseconds of the monotonic clock
+  std::int64_t measures_for_ = 0;    // nanoseconds
+  std::int64_t measures_until_ = 0;  // of the monotonic clock; 0 until something is to be measured
   std::set<std::string> unmeasured_;
 };
 

@@ -100,6 +100,23 @@ __device__ inline void store_elements(T* to, int n, bool wide, const T (&from)[N
   }
 }
 
+// Stores N neighbours, the elements of `to` from i on, i a multiple of N. `wide`: `to` is a multiple of kAccess<T, N>. A pack is
+// found by its number: from an address that is put together of elements the compiler does not see the alignment, and stores
+// element by element, with which a warp writes each of its sectors several times.
+template <typename T, int N>
+__device__ inline void store_pack_at(T* to, std::int64_t i, bool wide, const T (&from)[N]) {
+  if (!wide) return store_elements(to + i, N, false, from);
+  constexpr int kEach = static_cast<int>(kAccess<T, N> / sizeof(T));
+  auto* const packs = reinterpret_cast<Pack<T, kEach>*>(to) + static_cast<std::uint64_t>(i) / kEach;
+#pragma unroll
+  for (int first = 0; first < N; first += kEach) {
+    Pack<T, kEach> pack;
+#pragma unroll
+    for (int k = 0; k < kEach; ++k) pack.element[k] = from[first + k];
+    packs[first / kEach] = pack;
+  }
+}
+
 // N neighbours as they lie in memory, in whole registers. An element is taken out where it is used, so a load under a condition
 // is not waited for under it, and bf16 take half the registers.
 template <typename T, int N>

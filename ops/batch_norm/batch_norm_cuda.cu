@@ -46,7 +46,7 @@ struct GradientSums : GradientTotals {
         this->add_element(n, d, distance);
         if constexpr (kGiven) dx[n] = from_float<T>(p[1][n] * d);
       }
-      if constexpr (kGiven) store_elements(sums.dx + at, N, true, dx);
+      if constexpr (kGiven) store_pack_at(sums.dx, at, true, dx);
     }
   };
   __device__ void finish(std::int64_t column, const double (&sums)[2], const float (&first)[2]) const {
@@ -89,7 +89,7 @@ struct Normalise {
       const float value = fmaf(to_float(loaded.x[n]) - p[0][n], p[1][n], p[2][n]);
       out[n] = from_float<T>(kRelu && value < 0.0f ? 0.0f : value);
     }
-    store_elements(y + at, N, true, out);
+    store_pack_at(y, at, true, out);
   }
 };
 
@@ -120,7 +120,7 @@ struct MomentsGradient {
     T out[N];
 #pragma unroll
     for (int n = 0; n < N; ++n) out[n] = from_float<T>(fmaf(p[1][n], to_float(loaded.x[n]) - p[0][n], p[2][n]));
-    store_elements(dx + at, N, true, out);
+    store_pack_at(dx, at, true, out);
   }
 };
 

@@ -43,7 +43,7 @@ struct NormaliseAndAdd {
       const float value = fmaf(to_float(loaded.x[n]) - p[0][n], p[1][n], p[2][n]) + to_float(loaded.added[n]);
       out[n] = from_float<T>(kRelu && value < 0.0f ? 0.0f : value);
     }
-    store_elements(y + at, N, true, out);
+    store_pack_at(y, at, true, out);
   }
 };
 
@@ -110,7 +110,7 @@ struct MaskedSums : GradientTotals {
         out[n] = from_float<T>(masked);
         this->add_element(n, masked, to_float(loaded.x[n]) - p[0][n]);
       }
-      store_elements(sums.d + at, N, true, out);
+      store_pack_at(sums.d, at, true, out);
     }
   };
 };

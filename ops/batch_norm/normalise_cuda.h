@@ -191,7 +191,7 @@ struct Gradient {
       if constexpr (kRelu) d = masked(d, distance, p[1][n], p[4][n]);
       out[n] = from_float<T>(fmaf(p[1][n], d, fmaf(p[2][n], distance, p[3][n])));
     }
-    store_elements(dx + at, N, true, out);
+    store_pack_at(dx, at, true, out);
   }
 };
 

@@ -54,7 +54,7 @@ __device__ inline void normalise(const Neighbours<T, N>& x, const RowStatistics&
   for (int k = 0; k < N; ++k) {
     out[k] = from_float<T>(fmaf((to_float(x[k]) - row.mean) * row.inverse, scale[k], offset[k]));
   }
-  store_elements(y + column, N, p.wide_data, out);
+  store_pack_at(y, column, p.wide_data, out);
 }
 
 template <typename T, int N, int P>
@@ -255,7 +255,7 @@ __global__ void __launch_bounds__(kMostThreads)
         dscale[i][k] = fmaf(dy_k, h, dscale[i][k]);
         doffset[i][k] += dy_k;
       }
-      store_elements(dx + at.row * grid.length + column, N, p.wide_data, out);
+      store_pack_at(dx + at.row * grid.length, column, p.wide_data, out);
     });
   }
 #pragma unroll
@@ -301,7 +301,7 @@ __global__ void __launch_bounds__(kMostThreads)
     load(column, d, scale);
 #pragma unroll
     for (int k = 0; k < N; ++k) out[k] = from_float<T>(row.dx(to_float(d[k]), row.h(to_float(v[k])), scale[k]));
-    store_elements(dx + first + column, N, p.wide_data, out);
+    store_pack_at(dx + first, column, p.wide_data, out);
   });
 }
 

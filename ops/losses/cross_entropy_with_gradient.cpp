@@ -52,6 +52,7 @@ std::optional<Fusion> fuse_casts(const FusionSite& site) {
   const Node* loss = site.producer(site.node(), 0);
   const ValueId gradient = site.node().inputs[0];
   if (loss == nullptr || dynamic_cast<const CrossEntropyWithGradientOp*>(loss->op.get()) == nullptr) return std::nullopt;
+  if (gradient != loss->outputs[1]) return std::nullopt;  // the loss itself
   const NodeId id = site.graph.value(gradient).producer;
   const ValueId logits = loss->inputs[0];
   const Node* from_low = site.producer(*loss, 0);

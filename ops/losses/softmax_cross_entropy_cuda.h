@@ -264,7 +264,7 @@ __device__ inline double held_row(const RowThread& at, const RowGrid& grid, cons
     T d[N];
 #pragma unroll
     for (int k = 0; k < N; ++k) d[k] = from_float<T>(gradient(row.x[p][k], kShares ? row.share[p][k] : 0.0f));
-    store_elements(dx + at.row * grid.length + i, N, wide, d);
+    store_pack_at(dx + at.row * grid.length, i, wide, d);
   });
   if constexpr (!kShares) gradient.put_label(in, facts, result, dx + at.row * grid.length);
   if constexpr (End::kLoss) return loss_of<kShares>(at, in, facts, result);
@@ -354,7 +354,7 @@ __device__ inline double long_row(const RowThread& at, const RowGrid& grid, cons
       for (int k = 0; k < N; ++k) {
         d[k] = from_float<T>(gradient(expf(row.x[p][k] - result.largest), kShares ? row.share[p][k] : 0.0f));
       }
-      store_elements(dx + at.row * grid.length + i, N, wide, d);
+      store_pack_at(dx + at.row * grid.length, i, wide, d);
     });
   }
   if constexpr (!kShares) gradient.put_label(in, facts, result, dx + at.row * grid.length);

@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kMostThreads) softmax_held(RowGrid grid, bool 
   at.for_packs<P, N>([&](int p, std::int64_t i) {
 #pragma unroll
     for (int k = 0; k < N; ++k) v[p][k] *= scale;
-    store_elements(to + i, N, wide, v[p]);
+    store_pack_at(to, i, wide, v[p]);
   });
 }
 
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(kMostThreads) softmax_long(RowGrid grid, bool 
     at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) {
 #pragma unroll
       for (int k = 0; k < N; ++k) v[p][k] = expf(v[p][k] - largest) * scale;
-      store_elements(to + i, N, wide, v[p]);
+      store_pack_at(to, i, wide, v[p]);
     });
   }
 }
@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(kMostThreads)
   at.for_packs<P, N>([&](int p, std::int64_t i) {
 #pragma unroll
     for (int k = 0; k < N; ++k) d[p][k] = saved[p][k] * (d[p][k] - sum);
-    store_elements(dx + first + i, N, wide, d[p]);
+    store_pack_at(dx + first, i, wide, d[p]);
   });
 }
 
@@ -182,7 +182,7 @@ __global__ void __launch_bounds__(kMostThreads)
     at.for_packs<kInFlight, N>(base, [&](int p, std::int64_t i) {
 #pragma unroll
       for (int k = 0; k < N; ++k) d[p][k] = saved[p][k] * (d[p][k] - sum);
-      store_elements(dx + first + i, N, wide, d[p]);
+      store_pack_at(dx + first, i, wide, d[p]);
     });
   }
 }

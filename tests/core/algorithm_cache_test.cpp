@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "tests/core/temporary_directory.h"
@@ -85,6 +88,18 @@ TEST(AlgorithmCache, TheFastestIsMeasuredWhereThatIsAllowed) {
   EXPECT_EQ(cache.take_unmeasured(), std::set<std::string>{});
   cache.take_fastest(false);
   EXPECT_EQ(cache.choose("p", measured.proposals), "a");
+}
+
+TEST(AlgorithmCache, OneProblemIsMeasuredHoweverLateItComes) {
+  Measured measured;
+  AlgorithmCache cache(kHere);
+  cache.take_fastest(true);
+  cache.measure_for(1e-3);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));  // kernels with known algorithms are made first
+  EXPECT_EQ(cache.choose("p", measured.proposals), "b");
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(cache.choose("q", measured.proposals), "a");
+  EXPECT_EQ(cache.take_unmeasured(), std::set<std::string>{"q"});
 }
 
 TEST(AlgorithmCache, WhatWasMeasuredGoesToOthersAsText) {

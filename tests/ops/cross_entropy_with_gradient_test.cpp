@@ -140,6 +140,19 @@ TEST(CrossEntropyWithGradient, DoesNotFuseWhereTheLossIsReadOrScaled) {
   EXPECT_EQ(fuse(graph, cross_entropy_fusions()).to_string(), graph.to_string());
 }
 
+TEST(CrossEntropyWithGradient, ACastOfTheLossIsNotThatOfItsGradient) {
+  Graph graph;
+  const ValueId low = graph.input("logits", {DType::kBF16, {6, 5}}), labels = graph.input("labels", {DType::kI32, {6}});
+  const ValueId logits = cast(graph, low, DType::kF32, "wide");
+  const ValueId loss = softmax_cross_entropy(graph, SoftmaxCrossEntropyOp(1), logits, labels, kNoValue, "loss");
+  const ValueId one = fill(graph, graph.type(loss), 1, "one");
+  graph.output("gradient", differentiate(graph, std::vector{loss}, std::vector{one}, std::vector{low})[0]);
+  graph.output("rounded", cast(graph, loss, DType::kBF16, "rounded"));
+  const Graph fused = eliminate_dead(fuse(graph, cross_entropy_fusions()));
+  fused.verify();
+  EXPECT_EQ(fused.nodes().size(), 2u) << fused.to_string();
+}
+
 TEST(CrossEntropyWithGradient, TypesThatAreRefused) {
   const CrossEntropyWithGradientOp op(SoftmaxCrossEntropyOp(1));
   const auto message = [&](const std::vector<TensorType>& inputs) -> std::string {
