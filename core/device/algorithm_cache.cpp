@@ -1,6 +1,8 @@
 #include "core/device/algorithm_cache.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <span>
 #include <string_view>
 
@@ -93,8 +95,15 @@ std::string fastest_of(const std::vector<std::string>& choices, const std::funct
   constexpr double kHopeless = 1.5;  // times the best of the first round: not tried again
   constexpr double kClearly = 0.95;  // of the time of an earlier one
   std::vector<double> first;
-  for (const std::string& choice : choices) first.push_back(seconds(choice));
+  for (const std::string& choice : choices) {
+    try {
+      first.push_back(seconds(choice));
+    } catch (const Error&) {  // the library proposes what it cannot do
+      first.push_back(std::numeric_limits<double>::infinity());
+    }
+  }
   const double limit = kHopeless * std::ranges::min(first);
+  if (std::isinf(limit)) return choices.front();
   std::vector<std::vector<double>> times(choices.size());
   for (std::size_t round = 0; round < kRounds; ++round) {
     for (std::size_t i = 0; i < choices.size(); ++i) {

@@ -91,7 +91,7 @@ class AlgorithmCache {
 
 // The choice that takes the least time: medians of rounds in which all take turns. An earlier one wins unless a later one is
 // clearly faster, by a twentieth of its time or more: what is nearly equal shall not depend on chance.
-// REQUIRES: there are choices.
+// One whose first trial throws an Error is none; the first is returned where that goes for all. REQUIRES: there are choices.
 std::string fastest_of(const std::vector<std::string>& choices, const std::function<double(const std::string&)>& seconds);
 
 }  // namespace lockstep

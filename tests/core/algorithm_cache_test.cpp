@@ -129,6 +129,15 @@ TEST(FastestOf, OnlyWhatIsClearlyFasterWins) {
   EXPECT_EQ(fastest({{"a", 3.0}, {"b", 2.0}, {"c", 1.0}}), "c");
 }
 
+TEST(FastestOf, WhatFailsIsNotTaken) {
+  const auto seconds = [](const std::string& choice) -> double {
+    if (choice != "works") environment_failed(choice, " is not supported");
+    return 1;
+  };
+  EXPECT_EQ(fastest_of({"a", "works", "b"}, seconds), "works");
+  EXPECT_EQ(fastest_of({"a", "b"}, seconds), "a");
+}
+
 TEST(FastestOf, OneSlowRoundDoesNotDecideAndTheHopelessAreDropped) {
   std::map<std::string, int> times;
   const auto seconds = [&](const std::string& choice) {
