@@ -68,9 +68,9 @@ struct Pooling {
   Pooling(const Window2d& window, const Shape& x, const Shape& y)
       : images(x[0]), channels(x[3]), rows(window, 0, x[1], y[1]), columns(window, 1, x[2], y[2]) {}
 
-  // Packs of N channels of the image and of the pooled image can be counted in 32 bits.
+  // Packs of N channels of the image, with a pixel around it, and of the pooled image can be counted in 32 bits.
   bool is_small(int N) const {
-    const std::int64_t pixels = std::max(std::int64_t{rows.extent} * columns.extent,
+    const std::int64_t pixels = std::max((std::int64_t{rows.extent} + 2) * (columns.extent + 2),
                                          std::int64_t{rows.outputs} * columns.outputs);
     return images * pixels * (channels / N) <= (std::int64_t{1} << 31) - kThreads;
   }
