@@ -62,21 +62,15 @@ struct GradientSums : GradientTotals {
 // ---- Passes --------------------------------------------------------------------------------------
 
 template <typename T, bool kRelu>
-struct Normalise {
-  static constexpr int kRows = 8, kParameters = 3;
+struct Normalise : Normalised {
+  static constexpr int kRows = 8;
   template <int N>
   using Loaded = OneElement<T, N>;
 
   const T* x;
-  Affine affine;
   T* y;
 
   bool wide() const { return is_aligned(x, 16) && is_aligned(y, 16); }
-  __device__ void prepare(std::int64_t column, float (&p)[3]) const {
-    p[0] = affine.mean[column];
-    p[1] = affine.slope(column);
-    p[2] = affine.offset[column];
-  }
   template <int N>
   __device__ void load(std::int64_t at, Loaded<N>& to) const {
     to.x.load(x + at);
@@ -86,7 +80,7 @@ struct Normalise {
     T out[N];
 #pragma unroll
     for (int n = 0; n < N; ++n) {
-      const float value = fmaf(to_float(loaded.x[n]) - p[0][n], p[1][n], p[2][n]);
+      const float value = Normalised::value(to_float(loaded.x[n]), p, n);
       out[n] = from_float<T>(kRelu && value < 0.0f ? 0.0f : value);
     }
     store_pack_at(y, at, true, out);
@@ -134,7 +128,7 @@ Kernel make_training(const KernelRequest& request, float epsilon) {
     float *mean = on.output<float>(1), *variance = on.output<float>(2);
     const Affine affine{on.input<float>(1), on.input<float>(2), mean, variance, epsilon};
     channels::launch_reduction<T>(on, cut, Moments<T>{x, static_cast<double>(cut.rows), mean, variance},
-                                  Normalise<T, kRelu>{x, affine, on.output<T>(0)});
+                                  Normalise<T, kRelu>{{affine}, x, on.output<T>(0)});
   };
   return {"batch_norm_cuda", run, cut.workspace_bytes()};
 }
@@ -144,7 +138,7 @@ Kernel make_inference(const KernelRequest& request, float epsilon) {
   const Cut cut = cut_of(request.inputs[0]);
   return {"batch_norm_inference_cuda", [=](const Launch& on) {
             const Affine affine{on.input<float>(1), on.input<float>(2), on.input<float>(3), on.input<float>(4), epsilon};
-            channels::launch_pass<T>(on, cut, Normalise<T, kRelu>{on.input<T>(0), affine, on.output<T>(0)});
+            channels::launch_pass<T>(on, cut, Normalise<T, kRelu>{{affine}, on.input<T>(0), on.output<T>(0)});
           }};
 }
 

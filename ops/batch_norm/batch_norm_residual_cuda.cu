@@ -15,21 +15,15 @@ struct Addends {
 };
 
 template <typename T, bool kRelu>
-struct NormaliseAndAdd {
-  static constexpr int kRows = 4, kParameters = 3;
+struct NormaliseAndAdd : Normalised {
+  static constexpr int kRows = 4;
   template <int N>
   using Loaded = Addends<T, N>;
 
   const T *x, *added;
-  Affine affine;
   T* y;
 
   bool wide() const { return is_aligned(x, 16) && is_aligned(added, 16) && is_aligned(y, 16); }
-  __device__ void prepare(std::int64_t column, float (&p)[3]) const {
-    p[0] = affine.mean[column];
-    p[1] = affine.slope(column);
-    p[2] = affine.offset[column];
-  }
   template <int N>
   __device__ void load(std::int64_t at, Loaded<N>& to) const {
     to.x.load(x + at);
@@ -40,7 +34,7 @@ struct NormaliseAndAdd {
     T out[N];
 #pragma unroll
     for (int n = 0; n < N; ++n) {
-      const float value = fmaf(to_float(loaded.x[n]) - p[0][n], p[1][n], p[2][n]) + to_float(loaded.added[n]);
+      const float value = Normalised::value(to_float(loaded.x[n]), p, n) + to_float(loaded.added[n]);
       out[n] = from_float<T>(kRelu && value < 0.0f ? 0.0f : value);
     }
     store_pack_at(y, at, true, out);
@@ -55,7 +49,7 @@ Kernel make_forward(const KernelRequest& request, float epsilon) {
     float *mean = on.output<float>(1), *variance = on.output<float>(2);
     const Affine affine{on.input<float>(1), on.input<float>(2), mean, variance, epsilon};
     launch_reduction<T>(on, cut, Moments<T>{x, static_cast<double>(cut.rows), mean, variance},
-                        NormaliseAndAdd<T, kRelu>{x, on.input<T>(3), affine, on.output<T>(0)});
+                        NormaliseAndAdd<T, kRelu>{{affine}, x, on.input<T>(3), on.output<T>(0)});
   };
   return {"batch_norm_residual_cuda", run, cut.workspace_bytes()};
 }

@@ -31,6 +31,22 @@ struct Affine {
   __device__ float slope(std::int64_t column) const { return slope_of(scale[column], variance[column], epsilon); }
 };
 
+// The normalised x of a channel, before relu: what the passes that compute y begin with.
+struct Normalised {
+  static constexpr int kParameters = 3;
+  Affine affine;
+
+  __device__ void prepare(std::int64_t column, float (&p)[3]) const {
+    p[0] = affine.mean[column];
+    p[1] = affine.slope(column);
+    p[2] = affine.offset[column];
+  }
+  template <int N>
+  __device__ static float value(float x, const float (&p)[3][N], int n) {
+    return fmaf(x - p[0][n], p[1][n], p[2][n]);
+  }
+};
+
 template <typename T, int N>
 struct OneElement {
   Neighbours<T, N> x;
