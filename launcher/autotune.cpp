@@ -20,12 +20,11 @@ void share(Communicator& communicator, AlgorithmCache& algorithms, std::size_t f
   require(algorithms.add_text(all.at(from), why), "the algorithms of rank ", from, ": ", why);
 }
 
-// Whether to use the file: it is there, and it is whole.
-bool load(AlgorithmCache& algorithms, const std::string& path) {
+// What a file has, where there is one and it is whole.
+void load(AlgorithmCache& algorithms, const std::string& path) {
   std::string why;
-  if (algorithms.load(path, why)) return true;
+  algorithms.load(path, why);
   if (!why.empty()) std::fprintf(stderr, "lockstep: warning: %s; it is passed over\n", why.c_str());
-  return false;
 }
 
 }  // namespace

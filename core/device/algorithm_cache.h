@@ -57,7 +57,6 @@ class AlgorithmCache {
 
   // Whether the rule is `fastest`. At first it is not.
   void take_fastest(bool fastest) { fastest_ = fastest; }
-  bool takes_fastest() const { return fastest_; }
   // For so many seconds from the next problem on that is not known, such problems are measured; one that was begun is measured
   // to its end. So at least one is, however long it takes to come to it. 0: nothing is, as at first.
   void measure_for(double seconds);
